@@ -1,0 +1,1 @@
+"""Who is told: rules, the outbox, receivers."""

@@ -1,0 +1,1 @@
+"""How events become incidents: core, detectors, correlation, operators, stages."""

@@ -1,0 +1,1 @@
+"""Pure: panes, watermark, markers, sequences. No Kafka, no clock, no I/O."""

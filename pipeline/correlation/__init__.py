@@ -1,0 +1,1 @@
+"""Facts, candidates, context gaps, attribution, the life of an incident. Pure."""

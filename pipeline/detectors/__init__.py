@@ -1,0 +1,1 @@
+"""One file, one detector: pure code that turns panes into signals."""

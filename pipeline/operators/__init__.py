@@ -1,0 +1,1 @@
+"""Detect and correlate as pure operators: what a stage and a backtest run alike."""

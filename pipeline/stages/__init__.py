@@ -1,0 +1,1 @@
+"""Thin Faust glue: read, call an operator, write, acknowledge. No decisions."""

@@ -1,0 +1,40 @@
+"""Bytes to columns and back. What a Kafka batch is, and what came of decoding it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from schemas.errors import Rejected
+
+TICK = b'{"type": "tick"}'  # appended to an idle partition so that its watermark moves
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The messages of one fetch of one partition, in offset order; the four lists have equal length."""
+
+    topic: str
+    partition: int
+    offsets: Sequence[int]
+    ingest_times: Sequence[int]  # append time of each record, microseconds UTC
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A batch as one frame, and what could not be read.
+
+    frame: one row an event, in offset order; the columns of the record's newest schema, then
+    `partition` Int32, `offset` Int64, `ingest_time` Int64: the append time as a running maximum over *all*
+    records of the batch up to this one, ticks and rejected ones included.
+    `newest_ingest_time` is that maximum at the end of the batch (0 of an empty one).
+    """
+
+    topic: str
+    partition: int
+    frame: pl.DataFrame
+    rejected: tuple[Rejected, ...]
+    ticks: int
+    newest_ingest_time: int

@@ -1,0 +1,173 @@
+"""What detect tells correlate: Signal, Action, Fact, Usage and the markers that close a pane.
+
+One dataclass for each internal record of `signals.v1`; the fields are those of `schemas/avro`, held equal by a test.
+Times are microseconds UTC.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """One detector saw one thing, with evidence. Wakes nobody."""
+
+    signal_id: str
+    type: str
+    tenant: str
+    window_start: int
+    window_end: int
+    detected_at: int
+    scope: str | None = None
+    agent_id: str | None = None
+    agent_version: str | None = None
+    session_id: str | None = None
+    root_session_id: str | None = None
+    resource: str | None = None
+    score: float = 0.0
+    severity: str = "warning"
+    summary: str = ""
+    evidence: str = "{}"
+    rule_version: str = "1"
+
+    @property
+    def family(self) -> str:
+        """`feedback_loop` of `feedback_loop.exact`."""
+        return self.type.split(".", 1)[0]
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """The evidence as an object."""
+        found: dict[str, Any] = json.loads(self.evidence)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """An agent's tool call with access other than read, and what its session had observed before it."""
+
+    tenant: str
+    trace_id: str
+    span_id: str
+    session_id: str
+    agent_id: str
+    operation: str
+    access: str
+    start_time: int
+    end_time: int
+    status: str
+    root_session_id: str | None = None
+    agent_version: str | None = None
+    task_type: str | None = None
+    requested_by: str | None = None
+    tool_name: str | None = None
+    tool_args: str | None = None
+    target: str | None = None
+    approval: str | None = None
+    approved_by: str | None = None
+    summary: str | None = None
+    observed: str = "[]"
+    context_facts: str = "[]"
+    cut_at: int | None = None
+    last_chat_span_id: str | None = None
+    late: bool = False
+    topic: str = ""
+    partition: int = -1
+    offset: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something true of a scope for an interval, or a change that was made."""
+
+    tenant: str
+    fact_id: str
+    kind: str
+    resource: str
+    event_time: int
+    published_time: int
+    valid_from: int
+    valid_until: int | None = None
+    value: str | None = None
+    previous_value: str | None = None
+    source: str | None = None
+    reason: str | None = None
+    severity: str = "normal"
+    actor: str | None = None
+    actor_kind: str | None = None
+    session_id: str | None = None
+    count: int = 1
+    message: str | None = None
+    labels: str | None = None
+    late: bool = False
+    topic: str = ""
+    partition: int = -1
+    offset: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one agent used in one pane, summed over one source partition."""
+
+    tenant: str
+    agent_id: str
+    operation: str
+    pane: int
+    source: str
+    calls: int
+    errors: int
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int
+    reasoning_tokens: int
+    duration_ms: int
+    agent_version: str | None = None
+    task_type: str | None = None
+    model: str | None = None
+    tool_name: str | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marker:
+    """A pane of a source is complete, and every pane before it."""
+
+    source: str
+    pane: int
+    run: str
+    rows: int
+
+
+Row = Signal | Action | Fact | Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """A row on its way to correlate: from which source, in which pane, written by which run of the task."""
+
+    source: str
+    pane: int
+    run: str
+    row: Row
+
+
+RECORDS: dict[str, type[Signal] | type[Action] | type[Fact] | type[Usage] | type[Marker]] = {
+    "signal": Signal,
+    "action": Action,
+    "fact": Fact,
+    "usage": Usage,
+    "marker": Marker,
+}
+
+
+def stable_hash(*parts: object) -> str:
+    """Sixteen hex digits that depend on the parts alone: the same in every process, run and version of Python."""
+    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def compact_json(value: object) -> str:
+    """JSON that is the same bytes for the same value: keys sorted, no spaces."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)

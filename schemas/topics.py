@@ -1,0 +1,37 @@
+"""Every topic, its partitions and how long it keeps what: the one place that says so."""
+
+from dataclasses import dataclass
+
+DAY_MS = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as `aftermath setup` creates it."""
+
+    name: str
+    partitions: int
+    is_compacted: bool = False
+    retention_ms: int = 7 * DAY_MS
+    is_input: bool = False  # read by detect and archive
+
+
+TRACES = Topic("agent.traces.v1", 4, is_input=True)
+METRICS = Topic("system.metrics.v1", 4, is_input=True)
+EVENTS = Topic("cluster.events.v1", 4, is_input=True)
+SIGNALS = Topic("signals.v1", 4)
+FACTS = Topic("facts.v1", 4, is_compacted=True)
+INCIDENTS = Topic("incidents.v1", 4)
+NOTIFICATIONS = Topic("notifications.v1", 4, is_compacted=True)
+DEAD_LETTERS = Topic("dead_letters.v1", 1, retention_ms=3 * DAY_MS)
+
+ALL = (TRACES, METRICS, EVENTS, SIGNALS, FACTS, INCIDENTS, NOTIFICATIONS, DEAD_LETTERS)
+INPUTS = tuple(topic for topic in ALL if topic.is_input)
+BY_NAME = {topic.name: topic for topic in ALL}
+
+MAX_MESSAGE_BYTES = 1_000_000  # equal to the broker's message.max.bytes
+
+
+def source_name(topic: str, partition: int) -> str:
+    """How a partition of an input topic is named in markers and usage rows: `agent.traces.v1/3`."""
+    return f"{topic}/{partition}"
