@@ -1,9 +1,9 @@
 """The five outcomes of a message, the reasons for a no, and the exceptions of the project.
 
-    AftermathError          one sentence that says what to do; the command prints it and exits with `exit_code`
-    +-- UsageError          2: what was asked for is wrong (an argument, a file, a rule)
-    +-- DependencyError     3: Kafka, ClickHouse or a receiver cannot be reached
-    +-- ConfigurationError  2: settings that would lose data or make no sense
+AftermathError          one sentence that says what to do; the command prints it and exits with `exit_code`
++-- UsageError          2: what was asked for is wrong (an argument, a file, a rule)
++-- DependencyError     3: Kafka, ClickHouse or a receiver cannot be reached
++-- ConfigurationError  2: settings that would lose data or make no sense
 """
 
 from dataclasses import dataclass

@@ -6,6 +6,7 @@ reads them as columns and checks the same ranges there.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -15,6 +16,9 @@ from schemas.times import EARLIEST, LATEST, parse_time
 
 NAME_LENGTH = 512  # characters of an id or a name
 TEXT_LENGTH = 65_536  # characters of arguments, summaries, messages
+# counts stay below this: the sum of 2^15 of the greatest, and a duration in microseconds, still fit into 64 bits, so
+# no message can turn a sum negative
+COUNT_LIMIT = 2**48
 
 OPERATIONS = ("invoke_agent", "chat", "execute_tool", "handoff", "retrieval", "decision", "approval")
 ACCESSES = ("read", "write", "destructive", "provision")
@@ -89,11 +93,18 @@ def _as_text(value: Any) -> Any:
     return orjson.dumps(value).decode() if isinstance(value, dict | list) else value
 
 
-Time = Annotated[int, BeforeValidator(parse_time), Field(ge=EARLIEST, lt=LATEST)]
+def _as_time(value: Any) -> int:
+    # parse_time is for what may be a time; whatever else a file holds here is a wrong value, not a crash
+    if not isinstance(value, str | int | datetime):
+        raise ValueError(f"a time is an RFC 3339 string or integer microseconds, not {type(value).__name__}")
+    return parse_time(value)
+
+
+Time = Annotated[int, BeforeValidator(_as_time), Field(ge=EARLIEST, lt=LATEST)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=NAME_LENGTH)]
 Text = Annotated[str, StringConstraints(max_length=TEXT_LENGTH), BeforeValidator(_as_text)]
-Count = Annotated[int, Field(ge=0, lt=2**62)]
-Positive = Annotated[int, Field(ge=1, lt=2**62)]
+Count = Annotated[int, Field(ge=0, lt=COUNT_LIMIT)]
+Positive = Annotated[int, Field(ge=1, lt=COUNT_LIMIT)]
 
 
 class Event(BaseModel):
@@ -169,7 +180,7 @@ class MetricPoint(Event):
     tenant: Name
     resource: Name
     metric: Name
-    value: Annotated[float, Field(allow_inf_nan=False, strict=False)]
+    value: Annotated[float, Field(allow_inf_nan=False)]
     unit: Name | None = None
     kind: Annotated[str, _one_of(METRIC_KINDS)] = "gauge"
     labels: Text | None = None

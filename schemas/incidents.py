@@ -36,7 +36,7 @@ NESTED_FIELDS = (
 class Part(BaseModel):
     """A part of an incident: frozen, no unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", serialize_by_alias=True)
 
 
 class Evidence(Part):
@@ -111,7 +111,7 @@ class Exhaustion(Part):
 class ContextGap(Part):
     """A fact that held, and what the session knew of it before its decision."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
     event_id: str
     resource: str

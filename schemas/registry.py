@@ -38,9 +38,9 @@ class Field:
     doc: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schema:
-    """One version of one record."""
+    """One version of one record. One object a file: compared, and used as a key of caches, by identity."""
 
     name: str
     version: int
@@ -75,7 +75,14 @@ def load(path: Path) -> Schema:
         if not isinstance(kind, str) or kind not in PLAIN_TYPES:
             raise ValueError(f"{path.name}: {item['name']}: {kind!r} is not one of {sorted(PLAIN_TYPES)}")
         fields.append(
-            Field(item["name"], kind, is_nullable, "default" not in item, item.get("default"), item.get("doc", ""))
+            Field(
+                item["name"],
+                kind,
+                is_nullable,
+                "default" not in item,
+                item.get("default"),
+                item.get("doc", ""),
+            )
         )
     canonical = to_parsing_canonical_form(text)
     crc = bytes.fromhex(fingerprint(canonical, "CRC-64-AVRO"))
@@ -83,19 +90,47 @@ def load(path: Path) -> Schema:
 
 
 @cache
-def versions(name: str) -> tuple[Schema, ...]:
+def names(folder: Path = FOLDER) -> tuple[str, ...]:
+    """Every record there is a schema of."""
+    return tuple(sorted({path.name.split(".")[0] for path in folder.glob("*.avsc")}))
+
+
+@cache
+def versions(name: str, folder: Path = FOLDER) -> tuple[Schema, ...]:
     """Every version of a schema, oldest first."""
-    return tuple(sorted((load(p) for p in FOLDER.glob(f"{name}.v*.avsc")), key=lambda schema: schema.version))
+    found = (load(path) for path in folder.glob(f"{name}.v*.avsc"))
+    return tuple(sorted(found, key=lambda schema: schema.version))
 
 
 @cache
-def newest(name: str) -> Schema:
-    """The version we write."""
-    return versions(name)[-1]
+def newest(name: str, folder: Path = FOLDER) -> Schema:
+    """The version we write and read as."""
+    return versions(name, folder)[-1]
 
 
 @cache
-def by_fingerprint() -> dict[bytes, Schema]:
+def by_fingerprint(folder: Path = FOLDER) -> dict[bytes, Schema]:
     """Ten header bytes -> schema, over all versions of all records."""
-    names = {path.name.split(".")[0] for path in FOLDER.glob("*.avsc")}
-    return {schema.header: schema for name in sorted(names) for schema in versions(name)}
+    return {schema.header: schema for name in names(folder) for schema in versions(name, folder)}
+
+
+def incompatibilities(old: Schema, new: Schema) -> list[str]:
+    """Why messages of one version cannot be read as the other, in either direction; empty where they can.
+
+    Stricter than Avro: a column keeps its type for ever, since a batch may hold messages of several versions and
+    becomes one frame.
+    """
+    faults = []
+    before = {field.name: field for field in old.fields}
+    after = {field.name: field for field in new.fields}
+    for name in before.keys() | after.keys():
+        if name not in after:
+            faults.append(f"{new.name}.v{new.version}: {name} is gone; keep it, and mark it as unused in its doc")
+        elif name not in before:
+            if after[name].is_required:
+                faults.append(f"{new.name}.v{new.version}: {name} is new and has no default; give it one")
+        elif (before[name].type, before[name].is_nullable) != (after[name].type, after[name].is_nullable):
+            faults.append(f"{new.name}.v{new.version}: {name} changed its type; add a field of a new name instead")
+        elif before[name].default != after[name].default or before[name].is_required != after[name].is_required:
+            faults.append(f"{new.name}.v{new.version}: {name} changed its default; leave it as it is")
+    return sorted(faults)

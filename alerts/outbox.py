@@ -1,0 +1,238 @@
+"""The outbox: what is to be told to whom, and what has been told already.
+
+A revision of an incident comes in (`decide`), notifications that are not yet sent come out; whoever sends
+them tells how it went (`record`). No clock, no network, no Kafka: the stage keeps the records in
+`notifications.v1` and gives them back after a restart (`restore`).
+
+What is told, for each rule that matches and each of its receivers:
+- `firing`, once: at the first revision of the incident that matches, provisional ones too (waiting for the
+  last source may take longer than the outage). Later revisions do not repeat it. If a revision changes the
+  incident so that another rule matches, that rule fires too: a ticket becomes a page. The rule that fired
+  before is not taken back.
+- `resolved`, once: when an incident that was told is resolved or withdrawn, also if its rule was removed
+  meanwhile.
+- An incident that is over when a rule first matches it (a backlog; a page that failed until then) is told as
+  `firing` and then `resolved`: something did break, and in doubt we send. If it was withdrawn, nothing is
+  told of it, unless a `firing` may have left: then `resolved` follows, because a receiver might still show it
+  as open.
+
+In doubt, send: only `sent` counts as told. What is pending (we stopped between sending and keeping it) or
+failed is decided again, also when its rule no longer matches, with the same dedup key; the receiver folds
+what it had already. An incident that is opened again after it was resolved is not told again: the key is the
+same, so a receiver would drop it; correlate gives a new problem a new incident.
+
+Memory: about 500 bytes for each incident and receiver; `expire` drops the old ones.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from alerts.plain_text import plain
+from alerts.rules.model import SHADOW, Mode, Rule, matching
+from schemas.errors import AftermathError
+from schemas.incidents import SEVERITIES, Incident, Severity
+from schemas.signals import stable_hash
+
+Transition = Literal["firing", "resolved"]
+State = Literal["pending", "sent", "failed"]
+TITLE_LENGTH = 500
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "mode": get_args(Mode),
+    "transition": get_args(Transition),
+    "severity": SEVERITIES,
+    "state": get_args(State),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """One message to one receiver; the fields of `schemas/avro/notification.v1.avsc`."""
+
+    dedup_key: str
+    tenant: str
+    incident_id: str
+    revision: int
+    rule: str
+    mode: Mode
+    transition: Transition
+    receiver: str
+    severity: Severity
+    state: State
+    at: int
+    title: str
+    detail: str = ""
+
+    def as_record(self) -> dict[str, Any]:
+        """The record as it is written to `notifications.v1`."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Notification":
+        """The notification of a record; unknown fields are ignored. Raises AftermathError if it is none."""
+        values = {item.name: record[item.name] for item in fields(cls) if item.name in record}
+        for item in fields(cls):
+            wanted = int if item.name in ("revision", "at") else str
+            if item.name == "detail" and item.name not in values:
+                continue
+            if not isinstance(values.get(item.name), wanted):
+                raise AftermathError(f"notifications.v1 has a record without a usable {item.name}; is it ours?")
+            if item.name in CHOICES and values[item.name] not in CHOICES[item.name]:
+                allowed = ", ".join(CHOICES[item.name])
+                raise AftermathError(
+                    f"notifications.v1 has a record whose {item.name} is not one of {allowed};"
+                    " was it written by a newer version?"
+                )
+        return cls(**values)
+
+
+def dedup_key(rule: str, incident_id: str, receiver: str, transition: Transition) -> str:
+    """The same for the same thing told to the same receiver, in every process and after every restart."""
+    return stable_hash("notification", rule, incident_id, receiver, transition)
+
+
+@dataclass(slots=True)
+class _Told:
+    """What is known of one incident: its newest revision, and the newest record for each thing told."""
+
+    newest: int = -1
+    updated_at: int = 0
+    records: dict[tuple[str, str, Transition], Notification] = field(default_factory=dict)
+
+    def is_sent(self, rule: str, receiver: str, transition: Transition) -> bool:
+        record = self.records.get((rule, receiver, transition))
+        return record is not None and record.state == "sent"
+
+    def owes_firing(self, rule: str, receiver: str, is_matched: bool) -> bool:
+        """Whether it is to be told: it matches, or did and could not be sent."""
+        if self.is_sent(rule, receiver, "firing"):
+            return False
+        return is_matched or (rule, receiver, "firing") in self.records
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that was told has also been resolved."""
+        return all(self.is_sent(rule, receiver, "resolved") for rule, receiver, _ in self.records)
+
+
+class Outbox:
+    """Decides what is sent. One for each partition of `incidents.v1`; not safe for several threads."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        self._told: dict[tuple[str, str], _Told] = {}
+
+    def restore(self, record: Mapping[str, Any]) -> None:
+        """Take back what an earlier run kept: a record of `notifications.v1`; call in offset order."""
+        self.record(Notification.from_record(record))
+
+    def record(self, notification: Notification) -> None:
+        """Note how it went. What was sent once stays sent: a second worker that failed does not undo it."""
+        told = self._told.setdefault((notification.tenant, notification.incident_id), _Told())
+        told.newest = max(told.newest, notification.revision)
+        told.updated_at = max(told.updated_at, notification.at)
+        if not told.is_sent(notification.rule, notification.receiver, notification.transition):
+            told.records[notification.rule, notification.receiver, notification.transition] = notification
+
+    def decide(self, incident: Incident) -> list[Notification]:
+        """What is to be sent now, in this order, each in state pending.
+
+        Where a `firing` and its `resolved` are decided together, send the second only when the first was sent: an
+        end must not overtake its beginning. What was left out is decided again.
+        What was decided counts as possibly sent, so that an end which arrives while its beginning is under way is told
+        as well. Asked twice it answers the same; an older revision than the newest one seen changes nothing.
+        """
+        told = self._told.setdefault((incident.tenant, incident.incident_id), _Told())
+        if incident.revision < told.newest:
+            return []
+        told.newest = incident.revision
+        told.updated_at = max(told.updated_at, incident.updated_at)
+        decided: list[Notification] = []
+        if incident.status != "withdrawn":
+            matched = {rule.id for rule in matching(self.rules, incident)}
+            for rule in self.rules:
+                decided += [
+                    _notification(rule, receiver, "firing", incident)
+                    for receiver in rule.destinations()
+                    if told.owes_firing(rule.id, receiver, rule.id in matched)
+                ]
+        if incident.status != "open":
+            decided += self._resolved(told, incident, decided)
+        for one in decided:
+            told.records.setdefault((one.rule, one.receiver, one.transition), one)
+        return decided
+
+    def _resolved(self, told: _Told, incident: Incident, firing: Sequence[Notification]) -> list[Notification]:
+        """One for each firing that was sent, may have been sent, or is sent just before."""
+        opened = {
+            (record.rule, record.receiver): record
+            for record in (*told.records.values(), *firing)
+            if record.transition == "firing"
+        }
+        rules = {rule.id: rule for rule in self.rules}
+        decided = []
+        for (name, receiver), record in opened.items():
+            if told.is_sent(name, receiver, "resolved"):
+                continue
+            rule = rules.get(name)
+            if rule is not None and receiver in rule.destinations():
+                decided.append(_notification(rule, receiver, "resolved", incident))
+            else:  # the rule has changed since: close what it opened, in its own words
+                decided.append(_closing(record, incident))
+        return decided
+
+    def expire(self, before: int) -> int:
+        """Forget incidents last heard of before this event time that have nothing left to be told; how many.
+
+        `before` must be older than the retention of `incidents.v1`: a revision read again after that is told
+        again.
+        """
+        old = [key for key, told in self._told.items() if told.updated_at < before and told.is_settled]
+        for key in old:
+            del self._told[key]
+        return len(old)
+
+    def __len__(self) -> int:
+        """How many incidents are remembered."""
+        return len(self._told)
+
+
+def _notification(rule: Rule, receiver: str, transition: Transition, incident: Incident) -> Notification:
+    title = rule.annotate(incident).get("summary") or incident.title
+    return Notification(
+        dedup_key=dedup_key(rule.id, incident.incident_id, receiver, transition),
+        tenant=incident.tenant,
+        incident_id=incident.incident_id,
+        revision=incident.revision,
+        rule=rule.id,
+        mode=rule.mode,
+        transition=transition,
+        receiver=receiver,
+        severity=rule.severity_of(incident),
+        state="pending",
+        at=incident.updated_at,
+        title=plain(_over(transition, incident) + title, TITLE_LENGTH),
+    )
+
+
+def _closing(opened: Notification, incident: Incident) -> Notification:
+    return replace(
+        opened,
+        dedup_key=dedup_key(opened.rule, opened.incident_id, opened.receiver, "resolved"),
+        revision=incident.revision,
+        transition="resolved",
+        state="pending",
+        at=incident.updated_at,
+        title=plain(_over("resolved", incident) + incident.title, TITLE_LENGTH),
+        detail="",
+    )
+
+
+def _over(transition: Transition, incident: Incident) -> str:
+    """What stands before the title where the incident is over."""
+    if transition == "resolved":
+        return "Withdrawn: " if incident.status == "withdrawn" else "Resolved: "
+    return "" if incident.status == "open" else "Already over: "
+
+
+__all__ = ["SHADOW", "Notification", "Outbox", "State", "Transition", "dedup_key"]

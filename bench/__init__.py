@@ -1,0 +1,1 @@
+"""Measurements and the tools around them. Nothing in the product imports it."""

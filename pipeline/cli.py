@@ -1,0 +1,106 @@
+"""The `aftermath` command: its words, and nothing else. What each does stands in pipeline/commands/.
+
+Imports of a command happen when it runs, so that `--help` answers at once. Errors are one sentence that says what to
+do, never a traceback. Exit codes: 0 done, 1 findings, 2 usage, 3 a dependency is down; `run` has those of app.py.
+"""
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from schemas.errors import AftermathError
+
+EPILOG = "Begin with `aftermath demo`. Every reading command takes --json."
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their arguments."""
+    top = argparse.ArgumentParser(
+        prog="aftermath",
+        description="Watches AI agents in production: did the agent break it, what did it not know, "
+        "which limit would have stopped it?",
+        epilog=EPILOG,
+    )
+    top.add_argument("-v", "--verbose", action="store_true", help="log what happens, on stderr")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="everything embedded: plays a recorded story and prints its incidents")
+    demo.add_argument("--exit", action="store_true", help="end when the story is over (the default off a terminal)")
+    demo.add_argument("--json", action="store_true", help="one JSON document on stdout; logs on stderr; implies --exit")
+    demo.add_argument("--speed", type=_positive, metavar="X", help="times real time; default: as fast as it goes")
+    demo.add_argument("--seed", type=int, default=7, help="seed of the generated story (default 7)")
+    demo.add_argument("--save", type=Path, metavar="DIR", help="only write the story's input as JSON lines to DIR")
+
+    run = commands.add_parser("run", help="workers against the configured Kafka and ClickHouse")
+    run.add_argument("--stage", action="append", metavar="S", help="detect, correlate, record, archive, notify; repeat")
+    run.add_argument("--recorded", action="store_true", help="the topics hold recorded data (written by publish)")
+
+    publish = commands.add_parser("publish", help="JSON lines to Kafka, as live events or --recorded")
+    publish.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    publish.add_argument("--recorded", action="store_true", help="keep the recorded times")
+    publish.add_argument("--speed", type=_positive, metavar="X", help="with --recorded: times real time")
+
+    backtest = commands.add_parser("backtest", help="files through the same operators, without Kafka")
+    backtest.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    backtest.add_argument("--out", type=Path, metavar="DIR", help="writes signals.jsonl, incidents.jsonl, revisions.jsonl")
+    backtest.add_argument("--limits", type=Path, metavar="FILE", help="limits.yml in force")
+    backtest.add_argument("--against", type=Path, metavar="DIR", help="compare with an earlier --out: added, removed, changed")
+    backtest.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
+    incidents = commands.add_parser("incidents", help="read incidents")
+    reading = incidents.add_subparsers(dest="action", required=True, metavar="ACTION")
+    listing = reading.add_parser("list", help="newest first")
+    listing.add_argument("--open", action="store_true", help="only open ones")
+    listing.add_argument("--limit", type=int, default=50, metavar="N")
+    for name, text in (("show", "one incident, for a person"), ("timeline", "what happened in it, in order")):
+        one = reading.add_parser(name, help=text)
+        one.add_argument("incident_id", metavar="ID", help="the id, or its first characters")
+    for each in reading.choices.values():
+        each.add_argument("--json", action="store_true")
+
+    rules = commands.add_parser("rules", help="alert rules")
+    checking = rules.add_subparsers(dest="action", required=True, metavar="ACTION")
+    check = checking.add_parser("check", help="schema, fields, and the tests inside the files")
+    check.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="default: the configured or shipped rules")
+
+    setup = commands.add_parser("setup", help="create topics and ClickHouse tables")
+    setup.add_argument("--check", action="store_true", help="change nothing; exit 1 if something is missing")
+    commands.add_parser("doctor", help="what is configured, what answers, and what to do about the rest").add_argument(
+        "--json", action="store_true"
+    )
+    return top
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    return value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    args = parser().parse_args(arguments)
+    level = logging.INFO if args.verbose or args.command == "run" else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    try:
+        found = importlib.import_module(f"pipeline.commands.{args.command}").run(args)
+        return int(found)
+    except AftermathError as error:
+        print(f"aftermath: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader went away: nothing left to say
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,26 @@
+"""References: which message shows what. Every signal carries some, and they end up on the incident."""
+
+from typing import Any, Literal
+
+EvidenceType = Literal["signal", "symptom", "action", "fact", "change"]
+
+
+def reference(
+    row: dict[str, Any], topic: str, event_id: str, shows: str, *, kind: EvidenceType, resource: str | None
+) -> dict[str, Any]:
+    """The reference to one row of a frame; fields of `schemas.incidents.Evidence`, the time in microseconds."""
+    return {
+        "type": kind,
+        "topic": topic,
+        "partition": row["partition"],
+        "offset": row["offset"],
+        "event_id": event_id,
+        "event_time": row["event_time"],
+        "resource": resource,
+        "shows": shows,
+    }
+
+
+def span_reference(row: dict[str, Any], shows: str) -> dict[str, Any]:
+    """The reference to an AgentSpan row."""
+    return reference(row, "agent.traces.v1", row["span_id"], shows, kind="signal", resource=row["target"])

@@ -1,0 +1,55 @@
+"""Per-key memory with an expiry in event time, found by bucket and not by scanning."""
+
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from schemas.times import MINUTE
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Memory(Generic[K, V]):
+    """A dictionary whose entries leave `keep` microseconds of event time after they were last touched.
+
+    Expiry is decided by the time of the rows, never by when it is looked at: `get` hands out a fresh value for a key
+    whose time is over, also if its bucket has not been swept yet.
+    """
+
+    def __init__(self, fresh: Callable[[], V], keep: int, bucket: int = 10 * MINUTE) -> None:
+        self._fresh = fresh
+        self.keep = keep
+        self._bucket = bucket
+        self._values: dict[K, V] = {}
+        self._touched: dict[K, int] = {}
+        self._buckets: dict[int, set[K]] = {}
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def peek(self, key: K) -> V | None:
+        """The value if there is one, untouched."""
+        return self._values.get(key)
+
+    def get(self, key: K, at: int) -> V:
+        """The value of a key, made if it is new or was silent for longer than `keep`; touches it at `at`."""
+        value = self._values.get(key)
+        before = self._touched.get(key)
+        if value is None or (before is not None and at - before > self.keep):
+            value = self._values[key] = self._fresh()
+        if before is None or at > before:
+            new = at // self._bucket
+            if before is None or before // self._bucket != new:
+                if before is not None:
+                    self._buckets.get(before // self._bucket, set()).discard(key)
+                self._buckets.setdefault(new, set()).add(key)
+            self._touched[key] = at
+        return value
+
+    def expire(self, at: int) -> None:
+        """Drop every bucket that is wholly older than `keep` at this moment of event time."""
+        oldest = (at - self.keep) // self._bucket
+        for number in [number for number in self._buckets if number < oldest]:
+            for key in self._buckets.pop(number):
+                self._values.pop(key, None)
+                self._touched.pop(key, None)

@@ -1,0 +1,68 @@
+"""Frames of closed panes reduced to what correlate needs: usage sums and facts."""
+
+import polars as pl
+
+from schemas.signals import Fact, Usage
+
+USAGE_KEY = (
+    "tenant",
+    "agent_id",
+    "agent_version",
+    "task_type",
+    "operation",
+    "model",
+    "tool_name",
+    "target",
+    "pane",
+)
+USAGE_SUMS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "duration_ms")
+
+
+def usage_of(rows: pl.DataFrame, source: str) -> list[Usage]:
+    """Integer sums of AgentSpan rows by pane and by what was called; one row a combination, ordered."""
+    sums = (
+        rows.group_by(USAGE_KEY)
+        .agg(
+            calls=pl.len().cast(pl.Int64),
+            errors=(pl.col("status") == "error").sum().cast(pl.Int64),
+            **{name: pl.col(name).sum() for name in USAGE_SUMS},
+        )
+        .sort(USAGE_KEY)
+    )
+    return [Usage(source=source, **row) for row in sums.iter_rows(named=True)]
+
+
+def facts_of(rows: pl.DataFrame, *, late: bool = False) -> list[Fact]:
+    """Every ClusterEvent that is not a Kubernetes event: facts and changes, times filled in."""
+    facts = rows.filter(pl.col("kind") != "kubernetes").with_columns(
+        published_time=pl.coalesce("published_time", "event_time"),
+        valid_from=pl.coalesce("valid_from", "event_time"),
+    )
+    return [
+        Fact(
+            tenant=row["tenant"],
+            fact_id=row["event_id"],
+            kind=row["kind"],
+            resource=row["resource"],
+            event_time=row["event_time"],
+            published_time=row["published_time"],
+            valid_from=row["valid_from"],
+            valid_until=row["valid_until"],
+            value=row["value"],
+            previous_value=row["previous_value"],
+            source=row["source"],
+            reason=row["reason"],
+            severity=row["severity"],
+            actor=row["actor"],
+            actor_kind=row["actor_kind"],
+            session_id=row["session_id"],
+            count=row["count"],
+            message=row["message"],
+            labels=row["labels"],
+            late=late,
+            topic="cluster.events.v1",
+            partition=row["partition"],
+            offset=row["offset"],
+        )
+        for row in facts.iter_rows(named=True)
+    ]

@@ -1,0 +1,85 @@
+"""The verdict: agent, infrastructure, change, shared or undetermined, with its probability.
+
+Each candidate's weight competes with the others and with "nothing we saw". What one session or one change did counts
+once, by its strongest part: ten harmless writes do not add up to one culprit. Two that explain equally well give
+shared, never a guess.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.correlation.candidates import Cause
+from schemas.incidents import Attribution, Candidate, Verdict
+
+NOTHING_SEEN = 1.0  # weight of a failure that had no cause we saw
+HARDWARE = 8.0  # the same where a node failed first: pods that die with it need no other cause
+CLEAR = 0.65  # a verdict needs this probability
+AHEAD = 2.0  # and must be this many times as likely as the next
+SHARED = 0.75  # two together must have this
+MOST_RANKED = 10
+CERTAIN = 0.97  # what we did not see may always be the cause
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The attribution, and the candidates held responsible (empty unless agent, change or shared)."""
+
+    attribution: Attribution
+    responsible: tuple[Cause, ...]
+
+
+def judge(causes: Sequence[Cause], *, node_failed_first: bool) -> Judged:
+    """Weigh the candidates against each other and against infrastructure."""
+    nothing = HARDWARE if node_failed_first else NOTHING_SEEN
+    strongest: dict[str, float] = {}
+    shares: dict[str, float] = {}
+    for cause in causes:
+        strongest[cause.by] = max(strongest.get(cause.by, 0.0), cause.weight)
+        shares[cause.by] = shares.get(cause.by, 0.0) + cause.weight
+    total = nothing + sum(strongest.values())
+    chance = {
+        id(cause): CERTAIN * (strongest[cause.by] / total) * (cause.weight / shares[cause.by]) for cause in causes
+    }
+    by_group = sorted(((weight / total, by) for by, weight in strongest.items()), key=lambda pair: (-pair[0], pair[1]))
+    ranked = sorted(causes, key=lambda cause: (-chance[id(cause)], cause.event_time, cause.shows))[:MOST_RANKED]
+    verdict, probability, groups = _verdict(by_group, nothing / total, causes)
+    responsible = tuple(cause for cause in ranked if cause.by in groups)
+    return Judged(
+        Attribution(
+            verdict=verdict,
+            probability=round(min(CERTAIN, CERTAIN * probability), 3),
+            ranked=tuple(_candidate(cause, chance[id(cause)]) for cause in ranked),
+        ),
+        responsible,
+    )
+
+
+def _verdict(
+    groups: list[tuple[float, str]], nothing: float, causes: Sequence[Cause]
+) -> tuple[Verdict, float, frozenset[str]]:
+    verdict_of = {cause.by: cause.verdict for cause in causes}
+    first = groups[0] if groups else (0.0, "")
+    second = groups[1] if len(groups) > 1 else (0.0, "")
+    if nothing >= CLEAR and nothing >= AHEAD * first[0]:
+        return "infrastructure", nothing, frozenset()
+    if first[0] >= CLEAR and first[0] >= AHEAD * max(second[0], nothing):
+        return ("agent" if verdict_of[first[1]] == "agent" else "change"), first[0], frozenset({first[1]})
+    if first[0] + second[0] >= SHARED and second[0] > nothing:
+        return "shared", first[0] + second[0], frozenset({first[1], second[1]})
+    return "undetermined", 1 - max(first[0], nothing), frozenset()
+
+
+def _candidate(cause: Cause, probability: float) -> Candidate:
+    action, fact = cause.action, cause.fact
+    return Candidate(
+        kind=cause.kind,
+        resource=cause.resource,
+        event_id=fact.fact_id if fact else None,
+        span_id=action.span_id if action else None,
+        session_id=action.session_id if action else fact.session_id if fact else None,
+        agent_id=action.agent_id if action else None,
+        event_time=cause.event_time,
+        probability=round(probability, 3),
+        factors=cause.factors | {"weight": cause.weight},
+        shows=cause.shows,
+    )

@@ -1,0 +1,147 @@
+"""An incident while it is worked on: what belongs to it, when it was last active, and whether it is over.
+
+A case is about a session (an agent that loops, burns or breaks a limit), about an agent (over its sessions) or about a
+place (resources that fail). What it says to the world is built from it in build_session.py and build_failure.py.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from schemas.incidents import Evidence
+from schemas.resources import kind_of, name_of
+from schemas.signals import Signal, stable_hash
+from schemas.times import MICROS, MINUTE
+
+Subject = Literal["session", "agent", "place"]
+QUIET = 5 * MINUTE
+OLDEST_OPEN = 30 * MINUTE  # an open metric jump alone keeps a case open this long after its last symptom
+REOPENS_WITHIN = 15 * MINUTE
+MOST_EVIDENCE = 60
+MOST_RESOURCES = 500
+
+
+@dataclass(slots=True)
+class Case:
+    """The working state of one incident."""
+
+    subject: Subject
+    incident_id: str
+    fingerprint: str
+    tenant: str
+    opened_by: Signal
+    started_at: int
+    last_activity: int
+    quiet: int = QUIET
+    status: Literal["open", "resolved"] = "open"
+    resolved_at: int | None = None
+    is_over: bool = False  # its loop has ended
+    agent_id: str | None = None
+    agent_version: str | None = None
+    sessions: dict[str, None] = field(default_factory=dict)
+    roots: set[str] = field(default_factory=set)
+    newest: dict[str, Signal] = field(default_factory=dict)  # newest signal of each type
+    loops: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (session, first call) -> evidence
+    symptoms: dict[str, int] = field(default_factory=dict)  # resource -> first symptom
+    strong: set[str] = field(default_factory=set)  # resources with a strong symptom
+    open_series: set[tuple[str | None, str, str | None]] = field(default_factory=set)
+    evidence: dict[tuple[str, str, str], Evidence] = field(default_factory=dict)
+    said: str = ""  # what was emitted last, canonical
+
+    @property
+    def due(self) -> int:
+        """When it is over if nothing more happens."""
+        if self.is_over:
+            return self.last_activity
+        return self.last_activity + (OLDEST_OPEN if self.open_series else self.quiet)
+
+
+def opened(subject: Subject, signal: Signal) -> Case:
+    """A new case; its id depends on the tenant and the signal alone."""
+    return Case(
+        subject=subject,
+        incident_id=stable_hash("incident", signal.tenant, signal.signal_id),
+        fingerprint=fingerprint(subject, signal),
+        tenant=signal.tenant,
+        opened_by=signal,
+        started_at=signal.window_start,
+        last_activity=signal.detected_at,
+        agent_id=signal.agent_id,
+        agent_version=signal.agent_version,
+    )
+
+
+def fingerprint(subject: Subject, signal: Signal) -> str:
+    """The same for the same problem again: no ids of sessions or pods, no times."""
+    details = signal.details
+    what = details.get("tools") or details.get("reason") or details.get("metric") or signal.family
+    where = signal.resource if subject != "place" else f"{signal.scope}/{kind_of(signal.resource)}"
+    return stable_hash("problem", signal.tenant, subject, signal.agent_id, where, what)
+
+
+def add_session_signal(case: Case, signal: Signal) -> None:
+    """A loop, burn, rate or governance signal joins."""
+    details = signal.details
+    case.newest[signal.type] = signal
+    case.started_at = min(case.started_at, signal.window_start)
+    case.last_activity = max(case.last_activity, signal.detected_at)
+    if signal.session_id is not None:
+        case.sessions[signal.session_id] = None
+        case.roots.add(signal.root_session_id or signal.session_id)
+    case.agent_version = signal.agent_version or case.agent_version
+    if signal.family == "feedback_loop":
+        first = details["references"][0]["event_id"]
+        case.loops[signal.session_id or "", first] = details
+        case.is_over = details["is_over"] and all(loop["is_over"] for loop in case.loops.values())
+        case.quiet = max(case.quiet, details["quiet_after_seconds"] * MICROS)
+    add_evidence(case, signal)
+
+
+def add_symptom(case: Case, signal: Signal) -> None:
+    """A symptom joins: the resource belongs to what failed."""
+    details = signal.details
+    case.newest[signal.type] = signal
+    case.last_activity = max(case.last_activity, signal.detected_at)
+    resource = signal.resource or ""
+    if signal.type == "symptom.metric":
+        series = (signal.resource, details["metric"], details["labels"])
+        if details["is_over"]:
+            case.open_series.discard(series)
+        else:
+            case.open_series.add(series)
+    if not details.get("is_over") and len(case.symptoms) < MOST_RESOURCES:
+        case.started_at = min(case.started_at, signal.window_start)
+        case.symptoms[resource] = min(case.symptoms.get(resource, signal.window_start), signal.window_start)
+        if details.get("is_strong"):
+            case.strong.add(resource)
+    add_evidence(case, signal)
+
+
+def add_evidence(case: Case, signal: Signal) -> None:
+    """Keep references, bounded: of one resource and kind of signal the first and the newest stay."""
+    for number, item in enumerate(signal.details.get("references", ())):
+        found = Evidence(**item)
+        kind = f"{signal.type}/{signal.details.get('reason') or signal.details.get('metric') or number}"
+        subject = found.resource or signal.session_id or ""
+        if signal.details.get("is_over"):
+            kind += "/over"
+        key = (subject, kind, "first")
+        if key in case.evidence and case.evidence[key].event_id != found.event_id:
+            key = (subject, kind, "newest")
+        elif any(item.event_id == found.event_id and item.shows == found.shows for item in case.evidence.values()):
+            continue
+        if key in case.evidence or len(case.evidence) < MOST_EVIDENCE:
+            case.evidence[key] = found
+
+
+def node_failed_first(case: Case) -> bool:
+    """Whether a node had a symptom no later than a minute after the first of the others."""
+    nodes = [at for resource, at in case.symptoms.items() if kind_of(resource) == "node"]
+    others = [at for resource, at in case.symptoms.items() if kind_of(resource) != "node"]
+    return bool(nodes) and min(nodes) <= min(others, default=min(nodes)) + MINUTE
+
+
+def failed_names(case: Case) -> str:
+    """What failed, for a title: `cart-db-0, cart-7d4b9 and 3 more`."""
+    names = [name_of(resource) for resource, _ in sorted(case.symptoms.items(), key=lambda item: (item[1], item[0]))]
+    shown = list(dict.fromkeys(names))
+    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")

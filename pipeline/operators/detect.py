@@ -1,0 +1,180 @@
+"""Detect: one partition of an input topic in, what correlate needs out. What the stage and a backtest run alike.
+
+Pure: no Kafka, no clock, no I/O. A frame goes in; rows for `signals.v1` come out, each pane of them followed by its
+marker to every partition of `signals.v1`.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from pipeline.core import observed
+from pipeline.core.limits import Limits
+from pipeline.core.panes import NEVER, Closed, Panes, TimeRules
+from pipeline.core.reduce import facts_of, usage_of
+from pipeline.detectors import feedback_loop, governance, kubernetes, metric_jump, token_burn
+from schemas.codecs import Decoded
+from schemas.errors import Outcome
+from schemas.events import TOPIC_RECORDS
+from schemas.signals import Action, Fact, Marker, Reduced, Row, Signal, Usage, stable_hash
+from schemas.times import MINUTE
+from schemas.topics import source_name
+
+Detector = Callable[[pl.DataFrame, int, Any, Limits], list[Signal]]
+
+# every detector that needs one session or one resource; a test finds one that is missing here
+DETECTORS: dict[str, tuple[Any, ...]] = {
+    "agent_span": (feedback_loop, token_burn, governance),
+    "metric_point": (metric_jump,),
+    "cluster_event": (kubernetes,),
+}
+SPAN = 60 * MINUTE  # panes are worked on together up to this much event time, so that expiry falls between calls
+MINUTE_OF_RECORDS = (
+    MINUTE  # after a cold start, panes that begin earlier than this after the first record are not whole
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Detected:
+    """messages: (partition of `signals.v1`, message), in the order they must be written. counts: the five outcomes.
+
+    late: for each row of the frame read, whether it was late.
+    """
+
+    messages: list[tuple[int, Reduced | Marker]]
+    counts: Counter[Outcome]
+    late: pl.Series
+
+
+class DetectOperator:
+    """The state of one partition: open panes and what the detectors remember."""
+
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        run: str,
+        signal_partitions: int,
+        limits: Limits | None = None,
+        rules: TimeRules | None = None,
+    ) -> None:
+        self.record = TOPIC_RECORDS[topic]
+        self.source = source_name(topic, partition)
+        self.run = run
+        self.signal_partitions = signal_partitions
+        self.limits = limits or Limits()
+        self.rules = rules or TimeRules()
+        self.panes = Panes(self.record, self.rules)
+        self._detectors = [(module.detect, module.fresh()) for module in DETECTORS[self.record]]
+        self._observed = observed.fresh()
+        self._marked_upto = NEVER
+        self._whole_from: int | None = None  # panes before this are not whole (cold start in the middle of a log)
+
+    def starts_at(self, offset: int, ingest_time: int) -> None:
+        """Say where reading begins. In the middle of a log the first minute is not whole and says nothing."""
+        if offset > 0:
+            self._whole_from = self.rules.pane_of(ingest_time + MINUTE_OF_RECORDS - 1) + self.rules.pane
+
+    def read(self, decoded: Decoded) -> Detected:
+        """Take one batch; hand out every row and marker of the panes it completes."""
+        frame = decoded.frame
+        if self.record == "agent_span":
+            began = pl.col("event_time") - pl.col("duration_ms") * 1000
+            frame = frame.with_columns(start_time=pl.coalesce("start_time", began))
+        judged = self.panes.lateness.judge(frame, decoded.newest_ingest_time)
+        counts = self._count(judged, decoded)
+        closed = self.panes.read(judged)
+        messages = self._messages(closed) if closed.upto > NEVER else []
+        return Detected(messages, counts, judged["is_late"])
+
+    def _count(self, judged: pl.DataFrame, decoded: Decoded) -> Counter[Outcome]:
+        late = int(judged["is_late"].sum())
+        unused = 0
+        if self.record == "cluster_event":
+            plain = (pl.col("kind") == "kubernetes") & (pl.col("severity") == "normal") & ~pl.col("is_late")
+            unused = int(judged.select(plain.sum()).item())
+        return Counter(
+            {
+                Outcome.ACCEPTED: judged.height - late - unused,
+                Outcome.DROPPED: decoded.ticks + unused,
+                Outcome.LATE: late,
+                Outcome.REJECTED: len(decoded.rejected),
+                Outcome.FAILED: 0,
+            }
+        )
+
+    def _messages(self, closed: Closed) -> list[tuple[int, Reduced | Marker]]:
+        by_pane: dict[int, list[Row]] = defaultdict(list)
+        for rows in _spans(closed.rows):
+            for pane, row in self._rows(rows):
+                by_pane[pane].append(row)
+        for pane, row in self._late(closed.late):
+            by_pane[pane].append(row)
+        messages: list[tuple[int, Reduced | Marker]] = []
+        for pane in sorted(by_pane):
+            if self._whole_from is not None and pane < self._whole_from:
+                continue
+            sent = [0] * self.signal_partitions
+            for row in by_pane[pane]:
+                partition = partition_of(row.tenant, self.signal_partitions)
+                sent[partition] += 1
+                messages.append((partition, Reduced(self.source, pane, self.run, row)))
+            messages += self._mark(pane, sent)
+        if closed.upto > self._marked_upto and (self._whole_from is None or closed.upto >= self._whole_from):
+            messages += self._mark(closed.upto, [0] * self.signal_partitions)
+        return messages
+
+    def _mark(self, pane: int, sent: list[int]) -> list[tuple[int, Reduced | Marker]]:
+        self._marked_upto = pane
+        return [
+            (number, Marker(source=self.source, pane=pane, run=self.run, rows=rows)) for number, rows in enumerate(sent)
+        ]
+
+    def _rows(self, rows: pl.DataFrame) -> list[tuple[int, Signal | Action | Fact | Usage]]:
+        out: list[tuple[int, Signal | Action | Fact | Usage]] = []
+        size = self.rules.pane
+        if self.record == "agent_span":
+            out += [
+                (self.rules.pane_of(action.end_time), action) for action in observed.actions_of(rows, self._observed)
+            ]
+            out += [(usage.pane, usage) for usage in usage_of(rows, self.source)]
+        elif self.record == "cluster_event":
+            out += [(self.rules.pane_of(fact.event_time), fact) for fact in facts_of(rows)]
+        for detect, memory in self._detectors:
+            out += [(signal.detected_at - size, signal) for signal in detect(rows, size, memory, self.limits)]
+        newest = rows["pane"].max()
+        for _, memory in self._detectors:
+            memory.expire(newest)
+        self._observed.expire(newest)  # type: ignore[arg-type]
+        return out
+
+    def _late(self, late: pl.DataFrame) -> list[tuple[int, Action | Fact]]:
+        """A late action or fact travels with the first pane still open at its offset, as evidence."""
+        rows: list[Action] | list[Fact]
+        if self.record == "agent_span":
+            rows = observed.actions_of(late, self._observed, late=True)
+            panes = dict(zip(late["span_id"], late["pane"], strict=True))
+            return [(panes[action.span_id], action) for action in rows]
+        if self.record == "cluster_event":
+            rows = facts_of(late, late=True)
+            panes = dict(zip(late["event_id"], late["pane"], strict=True))
+            return [(panes[fact.fact_id], fact) for fact in rows]
+        return []
+
+
+def partition_of(tenant: str, partitions: int) -> int:
+    """The partition of `signals.v1` that holds a tenant."""
+    return int(stable_hash(tenant), 16) % partitions
+
+
+def _spans(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """The rows cut at whole hours of event time: where it is cut depends on the rows, not on the batch."""
+    if not rows.height:
+        return []
+    hours = rows["pane"] // SPAN
+    if hours.min() == hours.max():
+        return [rows]
+    return rows.with_columns(hour=hours).partition_by("hour", maintain_order=True, include_key=False)

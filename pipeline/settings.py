@@ -1,0 +1,187 @@
+"""What a worker is told: AFTERMATH_* in the environment, else `aftermath.toml` in the working directory.
+
+The environment wins. Nested values are written with two underscores: AFTERMATH_RECEIVERS__HOOK__URL. Secrets are
+`SecretStr`, so they do not show in a log, a repr or an error. An unknown key in the file is refused: it is a typing error.
+
+`faust_settings` is the other half: the fixed settings of every Faust app, and `check_faust_settings` refuses to start
+where one that keeps data safe differs. Faust itself is not imported here: commands that only read need their settings fast.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from schemas.errors import ConfigurationError
+
+CONFIG_FILE = Path("aftermath.toml")
+StageName = Literal["detect", "correlate", "record", "archive", "notify"]
+STAGE_NAMES: tuple[StageName, ...] = ("detect", "correlate", "record", "archive", "notify")
+MEGABYTE = 1 << 20
+
+
+class ReceiverSettings(BaseModel):
+    """One receiver. The fields of `alerts.receivers.ReceiverConfig`, which checks them; a test holds them equal."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    kind: Literal["console", "webhook"]
+    url: SecretStr | None = None  # the path of a webhook is often its password
+    secret: SecretStr | None = None
+    allow_private: bool = False
+    timeout_seconds: float = 10.0
+    max_bytes: int = 20_000
+
+
+class Settings(BaseSettings):
+    """One worker, or one command."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AFTERMATH_", env_nested_delimiter="__", extra="forbid", validate_default=True
+    )
+
+    kafka: str = "127.0.0.1:9092"  # bootstrap servers, comma separated
+    group_prefix: str = Field("aftermath", pattern=r"^[A-Za-z0-9._-]{1,100}$")
+    instance: str = ""  # a name that this worker keeps over restarts: it then comes back without a rebalance
+    clickhouse_url: str = "http://127.0.0.1:8123"
+    clickhouse_user: str = "default"
+    clickhouse_password: SecretStr = SecretStr("")
+    clickhouse_database: str = Field("aftermath", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
+    recorded: bool = (
+        False  # the topics hold recorded data: record times are the player's, and nobody appends ticks
+    )
+    lateness_seconds: int = Field(10, ge=0, le=3600)
+    pane_seconds: int = Field(5, ge=1, le=60)
+    limits_file: Path | None = None
+    rules_dir: Path | None = None  # the rules that come with Aftermath
+    receivers: dict[str, ReceiverSettings] = {"console": ReceiverSettings(kind="console")}
+    stages: tuple[StageName, ...] = STAGE_NAMES
+    in_flight_mb: int = Field(16, ge=1, le=1024)  # of each stage: read and not yet confirmed
+    session_timeout_seconds: int = Field(10, ge=6, le=300)
+    commit_interval_seconds: float = Field(1.0, ge=0.05, le=60)
+
+    @field_validator("kafka")
+    @classmethod
+    def _servers(cls, value: str) -> str:
+        for server in value.split(","):
+            host, colon, port = server.strip().rpartition(":")
+            if not host or not colon or not port.isdigit():
+                raise ValueError(f"write host:port, several separated by commas, not {server.strip()[:60]!r}")
+        return value
+
+    @field_validator("stages")
+    @classmethod
+    def _some_stage(cls, value: tuple[StageName, ...]) -> tuple[StageName, ...]:
+        if not value:
+            raise ValueError(f"name at least one of {', '.join(STAGE_NAMES)}")
+        return tuple(dict.fromkeys(value))
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = Path(os.environ.get("AFTERMATH_CONFIG", CONFIG_FILE))
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+    @property
+    def lateness(self) -> int:
+        """In microseconds."""
+        return self.lateness_seconds * 1_000_000
+
+    @property
+    def pane(self) -> int:
+        """In microseconds."""
+        return self.pane_seconds * 1_000_000
+
+    def group(self, stage: str) -> str:
+        """The consumer group of a stage."""
+        return f"{self.group_prefix}.{stage}"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The settings, with what the command line says on top. Raises ConfigurationError that lists every fault."""
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}"
+            for fault in error.errors(include_input=False)
+        )
+        raise ConfigurationError(
+            f"The settings (AFTERMATH_* or aftermath.toml) are wrong: {faults}."
+        ) from None
+    except ValueError as error:  # the file is no TOML
+        raise ConfigurationError(f"{CONFIG_FILE} cannot be read: {error}.") from None
+
+
+def faust_settings(settings: Settings, stage: str) -> dict[str, Any]:
+    """The constructor arguments of a stage's Faust app."""
+    found: dict[str, Any] = {
+        "id": settings.group(stage),
+        "broker": [f"kafka://{server.strip()}" for server in settings.kafka.split(",")],
+        "key_serializer": "raw",
+        "value_serializer": "raw",
+        "stream_wait_empty": False,  # would wait for ever for what is held back at a rebalance
+        "broker_max_poll_interval": 86_400.0,  # a sink that is down for long must not end the membership
+        "processing_guarantee": "at_least_once",
+        "broker_session_timeout": float(settings.session_timeout_seconds),
+        "broker_heartbeat_interval": min(3.0, settings.session_timeout_seconds / 5),
+        "broker_rebalance_timeout": 30.0,
+        "broker_request_timeout": max(
+            40.0, settings.session_timeout_seconds + 10.0
+        ),  # must exceed the session's
+        "broker_commit_interval": settings.commit_interval_seconds,
+        "stream_buffer_maxsize": 16,  # elements, not messages
+        "consumer_max_fetch_size": MEGABYTE,
+        "consumer_auto_offset_reset": "earliest",
+        "broker_check_crcs": True,
+        "table_standby_replicas": 1,  # 0 and no tables would assign round-robin
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "topic_partitions": 4,  # only of topics that Faust would make, and it makes none
+        "producer_acks": -1,
+        "web_enabled": False,
+        "worker_redirect_stdouts": False,
+        "autodiscover": False,
+    }
+    if settings.instance:
+        found["consumer_group_instance_id"] = f"{settings.group(stage)}.{settings.instance}"
+    return found
+
+
+# a different value of one of these loses data or stalls
+SAFE: Mapping[str, object] = {
+    "key_serializer": "raw",
+    "value_serializer": "raw",
+    "stream_wait_empty": False,
+    "broker_max_poll_interval": 86_400.0,
+    "processing_guarantee": "at_least_once",
+    "consumer_auto_offset_reset": "earliest",
+    "broker_check_crcs": True,
+    "table_standby_replicas": 1,
+}
+
+
+def check_faust_settings(conf: object) -> None:
+    """Compare what an app was really configured with. Raises ConfigurationError that lists what differs."""
+    faults = []
+    for name, wanted in SAFE.items():
+        found = getattr(conf, name)
+        found = getattr(found, "value", found)  # an enum's value
+        if found != wanted:
+            faults.append(f"{name} is {found!r} and must be {wanted!r}")
+    if faults:
+        raise ConfigurationError(f"Faust is configured so that it would lose data: {'; '.join(faults)}.")

@@ -1,0 +1,297 @@
+"""What all stages share: one Faust app, elements in order, effects confirmed before they are acknowledged.
+
+The life of an element: 1 `take` reads it and hands its effects on (rows to a writer, messages to a producer);
+2 the effect is confirmed, possibly much later and while other elements are taken; 3 the element is confirmed in its
+frontier; 4 Faust commits the frontier. Nothing is acknowledged before 2, whatever fails.
+
+No exception leaves the body: Faust acknowledges what raised and goes on (H1), so `fail` ends the process from inside
+the `except`, and where it returns (the embedded demo) the body waits for the end and takes no further element.
+Stopping: intake ends, what is in hand gets `grace` seconds, the confirmed prefix is committed, the rest is read again.
+"""
+
+import asyncio
+import contextlib
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import faust
+
+from pipeline.frontier import Element
+from pipeline.settings import MEGABYTE, Settings, check_faust_settings, faust_settings
+from pipeline.transport import BatchConsumer, BatchTransport
+from schemas.errors import AftermathError, Outcome
+
+log = logging.getLogger(__name__)
+
+Memory = TypeVar("Memory")
+Fail = Callable[["StageError"], None]
+Counters = dict[str, dict[Outcome, int]]
+
+
+class StageError(AftermathError):
+    """A stage met what it did not foresee. Nothing was acknowledged; a restart reads it again."""
+
+    exit_code = 70
+
+
+@dataclass(slots=True)
+class Progress:
+    """Numbers that a watchdog and a page may read at any time, from any thread."""
+
+    elements: int = 0  # taken
+    messages: int = 0  # in them
+    confirmed: int = 0  # elements whose effects are confirmed
+
+
+class Stage(ABC, Generic[Memory]):
+    """One stage of one worker. `Memory` is what it remembers of one partition of one epoch."""
+
+    name: ClassVar[str]
+    topics: ClassVar[tuple[str, ...]]
+    rewinds: ClassVar[bool] = False  # its memory is built by reading again, from the earliest offset on
+
+    def __init__(self, settings: Settings, fail: Fail) -> None:
+        self.settings = settings
+        self.progress = Progress()
+        self.counters: Counters = {}
+        self.error: StageError | None = None
+        self.waiting_on = ""  # a dependency that is down: a reason to wait, not to exit
+        self._fail = fail
+        self._memories: dict[tuple[str, int], Memory] = {}
+        self._read_to: dict[tuple[str, int], int] = {}
+        self._epoch = 0
+        self._effects: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.app: Any = None
+
+    # -- what a stage says of itself
+
+    async def open(self) -> None:
+        """Get what `take` needs. Raises AftermathError if it cannot."""
+
+    @abstractmethod
+    async def take(self, element: Element) -> Awaitable[None] | None:
+        """Hand the effects of an element on. Returns what resolves when they are confirmed; None if they are.
+
+        Called in offset order, one at a time. May wait, which holds reading back; must not block the loop.
+        """
+
+    async def close(self) -> None:
+        """Give back what `open` got."""
+
+    def remember(self, element: Element) -> Memory:
+        """The memory of a partition at the beginning of an epoch."""
+        raise NotImplementedError(f"{self.name} has no memory")
+
+    async def begin_epoch(self, epoch: int) -> None:
+        """Partitions were assigned and reading starts anew: called before the first element of the epoch."""
+
+    # -- running
+
+    @property
+    def consumer(self) -> BatchConsumer:
+        """The consumer, once started."""
+        consumer: BatchConsumer = self.app.consumer
+        return consumer
+
+    def memory(self, element: Element) -> Memory:
+        """What is remembered of the element's partition in its epoch."""
+        place = (element.topic, element.partition)
+        if place not in self._memories:
+            self._memories[place] = self.remember(element)
+        return self._memories[place]
+
+    async def start(self) -> None:
+        """Join the group and begin to read. Returns before partitions are assigned."""
+        await self.open()
+        app = self.app = faust.App(**faust_settings(self.settings, self.name))
+        check_faust_settings(app.conf)
+        app.transport = BatchTransport(
+            app, rewinds=self.rewinds, in_flight_bytes=self.settings.in_flight_mb * MEGABYTE
+        )
+        topic = app.topic(*self.topics, key_serializer="raw", value_serializer="raw")
+        app.agent(topic, name=self.name, concurrency=1)(self._body)
+        await app.start()
+
+    async def stop(self, grace: float = 15.0) -> bool:
+        """Finish what is in hand, commit the confirmed prefix, leave the group. False if something was left over."""
+        self._is_closing = True
+        is_drained = True
+        if self.error is None and self.app is not None:
+            async with _Deadline(grace) as deadline:
+                await deadline.wait(self._idle.wait())
+                await self.finish()
+                while self._effects and not deadline.is_over:
+                    await deadline.wait(asyncio.wait(set(self._effects)))
+            is_drained = self._idle.is_set() and not self._effects
+            if is_drained and not self.app.crashed:
+                await self.consumer.commit()
+        for task in (*self._tasks, *self._effects):
+            task.cancel()
+        await asyncio.gather(*self._tasks, *self._effects, return_exceptions=True)
+        if self.app is not None:
+            await self.app.stop()
+        await self.close()
+        return is_drained
+
+    async def finish(self) -> None:
+        """Stopping: no element will come; effects that wait for company should be made now."""
+
+    def run_beside(self, work: Awaitable[None], name: str) -> None:
+        """Run a task of this stage that is not driven by elements; if it ends with an error the stage fails."""
+
+        async def watched() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                self.failed(error, name)
+
+        self._tasks.append(asyncio.create_task(watched(), name=f"{self.name}: {name}"))
+
+    async def _body(self, stream: Any) -> None:
+        async for event in stream.noack().events():
+            await self._handle(event.value)
+
+    async def _handle(self, element: Element) -> None:
+        try:
+            if self._is_closing or self.error is not None:
+                await _until_cancelled()
+            if element.epoch < self.consumer.epoch:
+                return  # read before a seek: it comes again
+            self._idle.clear()
+            if element.epoch != self._epoch:
+                self._memories.clear()
+                self._read_to.clear()
+                self._epoch = element.epoch
+                await self.begin_epoch(element.epoch)
+            place = (element.topic, element.partition)
+            if self._read_to.setdefault(place, element.begin) != element.begin:
+                raise StageError(
+                    f"{element.topic}/{element.partition}: read to {self._read_to[place]}, then from {element.begin}:"
+                    " an element got lost between; restart this worker."
+                )
+            self._read_to[place] = element.end
+            effect = await self.take(element)
+            self.progress.elements += 1
+            self.progress.messages += len(element.records)
+            self._hand_on(element, effect)
+        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # polars panics are no Exception
+            self._count(element.topic, Outcome.FAILED, len(element.records))
+            self.failed(error, f"{element.topic}/{element.partition} at offset {element.begin}")
+            await _until_cancelled()
+        finally:
+            self._idle.set()
+
+    def _hand_on(self, element: Element, effect: Awaitable[None] | None) -> None:
+        if effect is None:
+            self._confirm(element)
+            return
+
+        async def confirmed() -> None:
+            try:
+                await effect
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:
+                self.failed(error, f"the effects of {element.token}")
+            else:
+                self._confirm(element)
+
+        task = asyncio.create_task(confirmed())
+        self._effects.add(task)
+        task.add_done_callback(self._effects.discard)
+
+    def _confirm(self, element: Element) -> None:
+        if self.error is None and self.consumer.confirm(element):
+            self.progress.confirmed += 1
+
+    def failed(self, error: BaseException, where: str) -> None:
+        """End the process, or where that is not wanted the stage. Nothing after this is acknowledged."""
+        if self.error is not None:
+            return
+        if isinstance(error, StageError):
+            self.error = error
+        else:
+            self.error = StageError(
+                f"Stage {self.name} failed at {where}: {type(error).__name__}: {str(error)[:500]}."
+                " Nothing was acknowledged; see the log, mend it, and restart."
+            )
+        log.critical("stage %s failed at %s", self.name, where, exc_info=error)
+        self._fail(self.error)
+
+    def _count(self, topic: str, outcome: Outcome, number: int) -> None:
+        counts = self.counters.setdefault(topic, dict.fromkeys(Outcome, 0))
+        counts[outcome] += number
+
+    # -- how it is
+
+    def is_caught_up(self, ends: dict[tuple[str, int], int]) -> bool:
+        """Whether all effects of everything before these ends are confirmed. False while partitions are unassigned.
+
+        Of a stage that shares its group with other workers this tells only of the partitions it has.
+        """
+        if self.app is None or self.error is not None or not self._idle.is_set() or self._effects:
+            return False
+        frontiers = self.consumer.frontiers()
+        return bool(frontiers) and all(
+            frontiers.get(place, -1) >= end for place, end in ends.items() if place[0] in self.topics
+        )
+
+    def lag(self) -> int:
+        """Messages known to be in the assigned partitions and not confirmed; any thread may ask."""
+        if self.app is None:
+            return 0
+        consumer = self.consumer
+        return sum(max(0, (consumer.end_seen(*tp) or 0) - offset) for tp, offset in consumer.frontiers().items())
+
+    def trouble(self) -> str | None:
+        """What is broken for good; any thread may ask."""
+        if self.app is None or self._is_closing or not self.app.started:
+            return None
+        if self.app.crashed:
+            return f"Faust crashed: {self.app.crash_reason!r}"
+        return self.consumer.trouble()
+
+
+class _Deadline:
+    """`wait` until a moment that is set once; what is not done by then is left as it is."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._end = 0.0
+
+    async def __aenter__(self) -> "_Deadline":
+        self._end = asyncio.get_running_loop().time() + self._seconds
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self._end - asyncio.get_running_loop().time())
+
+    @property
+    def is_over(self) -> bool:
+        return self.left <= 0
+
+    async def wait(self, work: Awaitable[object]) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(work, self.left)
+
+
+async def _until_cancelled() -> None:
+    await asyncio.Event().wait()
+
+
+__all__ = ["Counters", "Fail", "Progress", "Stage", "StageError"]

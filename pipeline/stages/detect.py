@@ -1,0 +1,138 @@
+"""detect: the three input topics -> signals.v1, and what cannot be read -> dead_letters.v1.
+
+1 decode the element to a frame; 2 the operator turns it into rows and markers; 3 they are produced in order, with the
+dead letters; 4 when Kafka has them all the element is confirmed. Its memory (open panes) is rebuilt by reading from the
+earliest offset on; what is produced again belongs to a new run and is dropped by correlate. A dead letter is produced
+only for offsets that no earlier run had confirmed.
+
+Live, an idle partition gets a tick, so that its watermark moves: the only place where the clock is read, and all it
+does is append a record.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from pipeline.core.limits import Limits
+from pipeline.core.panes import TimeRules
+from pipeline.frontier import Element
+from pipeline.operators.detect import DetectOperator
+from pipeline.settings import Settings
+from pipeline.stages.base import Fail, Stage
+from pipeline.stages.dead_letter_stop import RejectedWatch
+from pipeline.stages.publish import Outgoing, Publisher
+from schemas.codecs import TICK
+from schemas.codecs.blocks import decode_batch
+from schemas.codecs.single import encode_record
+from schemas.errors import Outcome
+from schemas.events import TOPIC_RECORDS
+from schemas.signals import Marker
+from schemas.topics import DEAD_LETTERS, INPUTS, SIGNALS, source_name
+from sinks.dead_letters import dead_letter_message
+
+
+@dataclass(slots=True)
+class Partition:
+    """What detect remembers of one input partition."""
+
+    operator: DetectOperator
+    watch: RejectedWatch
+    newest_ingest_time: int = 0
+    is_at_start: bool = True
+
+
+class Detect(Stage[Partition]):
+    """One worker's share of the input partitions."""
+
+    name = "detect"
+    topics = tuple(topic.name for topic in INPUTS)
+    rewinds = True
+
+    def __init__(
+        self, settings: Settings, fail: Fail, *, limits: Limits, rules: TimeRules, now: Callable[[], int]
+    ) -> None:
+        super().__init__(settings, fail)
+        self._limits = limits
+        self._rules = rules
+        self._now = now
+        self._publisher: Publisher | None = None
+        self._ticked: dict[tuple[str, int], int] = {}
+
+    @property
+    def publisher(self) -> Publisher:
+        """Where messages go, once open."""
+        if self._publisher is None:
+            raise RuntimeError("detect is not open: start() opens it before it reads")
+        return self._publisher
+
+    async def open(self) -> None:
+        self._publisher = Publisher(self.settings.kafka, self.settings.group(self.name))
+        if not self.settings.recorded:
+            self.run_beside(self._tick_while_idle(), "ticks")
+
+    async def close(self) -> None:
+        if self._publisher is not None:
+            await self._publisher.close()
+
+    def remember(self, element: Element) -> Partition:
+        operator = DetectOperator(
+            element.topic, element.partition, uuid.uuid4().hex[:12], SIGNALS.partitions, self._limits, self._rules
+        )
+        return Partition(operator, RejectedWatch(source_name(element.topic, element.partition)))
+
+    async def take(self, element: Element) -> Awaitable[None]:
+        messages = await asyncio.to_thread(self._read, self.memory(element), element)
+        return await self.publisher.send(messages)
+
+    def _read(self, partition: Partition, element: Element) -> list[Outgoing]:
+        batch = element.batch()
+        decoded = decode_batch(batch, TOPIC_RECORDS[element.topic])
+        partition.newest_ingest_time = max(partition.newest_ingest_time, decoded.newest_ingest_time)
+        partition.watch.see(
+            list(batch.offsets), {item.offset for item in decoded.rejected}, decoded.newest_ingest_time
+        )
+        if partition.is_at_start:
+            partition.operator.starts_at(batch.offsets[0], batch.ingest_times[0])
+            partition.is_at_start = False
+        detected = partition.operator.read(decoded)
+        for outcome, number in detected.counts.items():
+            self._count(element.topic, Outcome(outcome), number)
+        messages = [
+            Outgoing(
+                SIGNALS.name,
+                encode_record(message),
+                None if isinstance(message, Marker) else message.row.tenant.encode(),
+                number,
+            )
+            for number, message in detected.messages
+        ]
+        for item in decoded.rejected:
+            if item.offset >= element.floor:
+                value = dead_letter_message(item, element.topic, element.partition, self.name)
+                messages.append(Outgoing(DEAD_LETTERS.name, value, element.topic.encode()))
+        return messages
+
+    async def _tick_while_idle(self) -> None:
+        """Append a tick to each partition that was read to its end and whose newest record is more than a pane old."""
+        while True:
+            await asyncio.sleep(self.settings.pane_seconds / 2)
+            if self.app is None or not self.app.started:
+                continue
+            now = self._now()
+            ticks = [
+                Outgoing(topic, TICK, partition=partition)
+                for (topic, partition), position in self.consumer.read_positions().items()
+                if self._is_idle(topic, partition, position, now)
+            ]
+            if ticks:
+                self._ticked.update({(tick.topic, tick.partition): now for tick in ticks})
+                await (await self.publisher.send(ticks))
+
+    def _is_idle(self, topic: str, partition: int, position: int, now: int) -> bool:
+        end = self.consumer.end_seen(topic, partition)
+        if end is None or position < end:
+            return False
+        memory = self._memories.get((topic, partition))
+        newest = max(memory.newest_ingest_time if memory else 0, self._ticked.get((topic, partition), 0))
+        return now - newest > self.settings.pane

@@ -1,0 +1,58 @@
+"""Reads a topic from its start to its end: how a stage learns what it, or another worker, has written before."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+
+from schemas.errors import DependencyError
+from schemas.topics import Topic
+
+BATCH = 500
+TIMEOUT_SECONDS = 30.0
+
+
+async def read_whole_topic(kafka: str, topic: Topic) -> AsyncIterator[bytes]:
+    """The values of all records that stand in the topic now, each partition in offset order; no tombstones.
+
+    Raises DependencyError where Kafka does not answer for 30 s.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka,
+            "group.id": f"aftermath.read_back.{topic.name}",  # never committed, never joined
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 50,
+            "log_level": 3,
+        }
+    )
+    loop = asyncio.get_running_loop()
+    try:
+        places = [TopicPartition(topic.name, number, OFFSET_BEGINNING) for number in range(topic.partitions)]
+        await asyncio.to_thread(consumer.assign, places)
+        unread = set(range(topic.partitions))
+        heard_at = loop.time()
+        while unread:
+            found = await asyncio.to_thread(consumer.consume, BATCH, 0.5)
+            for message in found:
+                heard_at = loop.time()
+                error = message.error()
+                if error is None:
+                    value = message.value()
+                    if value is not None:
+                        yield value
+                elif error.name() == "_PARTITION_EOF":
+                    unread.discard(message.partition())
+                elif not error.retriable():
+                    raise DependencyError(f"Kafka does not let {topic.name} be read: {error.str()}.")
+            if loop.time() - heard_at > TIMEOUT_SECONDS:
+                raise DependencyError(
+                    f"Kafka gave nothing of {topic.name} for {TIMEOUT_SECONDS:.0f} s; check that it is up."
+                )
+    except KafkaException as error:
+        raise DependencyError(f"{topic.name} cannot be read: {error.args[0].str()}.") from error
+    finally:
+        await asyncio.to_thread(consumer.close)

@@ -1,0 +1,111 @@
+"""Topics as `schemas/topics.py` says: created where they are missing, checked before a worker reads.
+
+The embedded broker (librdkafka's mock cluster) answers no administrator: topics are made by whoever starts it, and
+neither created nor described here. It is known by the name of its cluster.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
+
+from pipeline.settings import Settings
+from schemas.errors import ConfigurationError, DependencyError
+from schemas.topics import ALL, INPUTS, MAX_MESSAGE_BYTES, SIGNALS, Topic
+
+TIMEOUT_SECONDS = 15.0
+REPLICAS = 3  # or as many as there are brokers
+
+
+def setup_topics(settings: Settings, topics: Sequence[Topic] = ALL) -> list[str]:
+    """Create what is missing; returns the names of what was created. Raises where one exists and is wrong."""
+    admin = _admin(settings)
+    cluster = _describe(admin, settings)
+    missing = [topic for topic in topics if topic.name not in cluster.topics]
+    if missing and not _is_embedded(cluster):
+        replicas = min(REPLICAS, len(cluster.brokers))
+        made = admin.create_topics(
+            [
+                NewTopic(topic.name, topic.partitions, replicas, config=topic_config(topic, settings.recorded))
+                for topic in missing
+            ],
+            operation_timeout=TIMEOUT_SECONDS,
+        )
+        for name, future in made.items():
+            try:
+                future.result()
+            except KafkaException as error:
+                raise DependencyError(f"Kafka did not create {name}: {error.args[0].str()}.") from error
+    check_topics(settings, topics)
+    return [topic.name for topic in missing]
+
+
+def check_topics(settings: Settings, topics: Sequence[Topic] = ALL) -> None:
+    """Raises ConfigurationError that lists every topic that is missing, or has other partitions or times than ours."""
+    admin = _admin(settings)
+    cluster = _describe(admin, settings)
+    faults = []
+    for topic in topics:
+        found = cluster.topics.get(topic.name)
+        if found is None or found.error is not None:
+            if not _is_embedded(cluster):
+                faults.append(f"{topic.name} does not exist")
+        elif len(found.partitions) != topic.partitions:
+            faults.append(f"{topic.name} has {len(found.partitions)} partitions, not {topic.partitions}")
+    if faults:
+        raise ConfigurationError(f"The topics are not as they must be: {'; '.join(faults)}. Run `aftermath setup`.")
+    if not _is_embedded(cluster):
+        _check_times(admin, settings)
+
+
+def topic_config(topic: Topic, is_recorded: bool) -> dict[str, str]:
+    """How a topic is configured on the broker."""
+    is_stamped_by_producer = is_recorded and topic.is_input
+    return {
+        "cleanup.policy": "compact" if topic.is_compacted else "delete",
+        "retention.ms": str(topic.retention_ms),
+        "max.message.bytes": str(MAX_MESSAGE_BYTES),
+        "message.timestamp.type": "CreateTime" if is_stamped_by_producer else "LogAppendTime",
+    }
+
+
+def _check_times(admin: AdminClient, settings: Settings) -> None:
+    wanted = "CreateTime" if settings.recorded else "LogAppendTime"
+    asked = admin.describe_configs(
+        [ConfigResource(ResourceType.TOPIC, topic.name) for topic in (*INPUTS, SIGNALS)],
+        request_timeout=TIMEOUT_SECONDS,
+    )
+    faults = []
+    for resource, future in asked.items():
+        try:
+            found = future.result()["message.timestamp.type"].value
+        except KafkaException as error:
+            raise DependencyError(
+                f"Kafka does not say how {resource.name} is configured: {error.args[0].str()}."
+            ) from error
+        if resource.name != SIGNALS.name and found != wanted:
+            faults.append(f"{resource.name} has message.timestamp.type {found}")
+    if faults:
+        kind = "recorded" if settings.recorded else "live"
+        raise ConfigurationError(
+            f"For {kind} data the input topics need message.timestamp.type {wanted}: {'; '.join(faults)}."
+            " The watermark comes from it: recorded and live data each need topics of their own."
+        )
+
+
+def _admin(settings: Settings) -> AdminClient:
+    return AdminClient({"bootstrap.servers": settings.kafka, "log_level": 3})
+
+
+def _describe(admin: AdminClient, settings: Settings) -> Any:
+    try:
+        return admin.list_topics(timeout=TIMEOUT_SECONDS)
+    except KafkaException as error:
+        raise DependencyError(
+            f"Kafka at {settings.kafka} does not answer ({error.args[0].str()}); start it, or set AFTERMATH_KAFKA."
+        ) from error
+
+
+def _is_embedded(cluster: Any) -> bool:
+    return str(cluster.cluster_id or "").startswith("mockCluster")

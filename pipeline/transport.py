@@ -1,0 +1,346 @@
+"""The Faust transport that delivers batches: one Faust element is all records of one fetch of one partition.
+
+Faust delivers record by record, decides by itself what may be committed, and seeks by itself. Each of these loses
+data or speed (numbers H.. are those of the hazards in the tests that hold them):
+
+- `getmany` yields one message a partition and fetch, whose value is a `pipeline.frontier.Element`.
+- What may be committed is our own contiguous frontier (`_new_offset`): Faust's check is off by one and commits over
+  a single hole (H2). Its list of gaps, one Python int an offset, is not kept (`_add_gap`, H28).
+- `seek_to_committed` decides where reading starts: at the committed offset, or, for a stage whose state is built by
+  reading again, at the earliest one. Faust calls it after its assignment callback, so a seek made there is lost (H28).
+- The coordinator's errors are looked at before each fetch, which Faust does not do: without it one failed join
+  leaves a worker that is up and deaf (H4).
+- Reading stops while more than `in_flight_bytes` are handed out and not confirmed. Faust's own brake counts messages
+  and sleeps a second when it acts (H29), so it is switched off.
+
+Private parts of faust 0.15 and aiokafka 0.14 are used; `self_test` refuses to start where they are not as expected.
+"""
+
+import asyncio
+import inspect
+import logging
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, cast
+
+import aiokafka
+import aiokafka.codec
+import faust
+import faust.streams
+import faust.transport.consumer
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.structs import TopicPartition
+from faust.transport.consumer import ensure_TP
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from pipeline.frontier import Element, Frontier
+from schemas.errors import ConfigurationError
+
+log = logging.getLogger(__name__)
+
+FETCH_WAIT_MS = 250  # the driver's 1500 delays a partition whose broker is waiting for the others
+ROOM_CHECK_SECONDS = 0.01
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Runs aiokafka. Elements are made here, where no seek can come between a fetch and its bookkeeping."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: Any,
+        timeout: float | None = None,
+        max_records: int | None = None,
+    ) -> Mapping[TP, list[Element]]:
+        consumer._coordinator.check_errors()
+        found = await super()._fetch_records(
+            consumer, active_partitions, timeout=timeout, max_records=max_records
+        )
+        return cast(BatchConsumer, self.consumer).hand_out(found)
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        return await self.call_thread(self._seek_to_start)
+
+    async def _seek_to_start(self) -> Mapping[TP, int]:
+        consumer = self._ensure_consumer()
+        partitions = sorted(consumer.assignment())
+        if not partitions:
+            return {}
+        first = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        committed = {partition: await consumer.committed(partition) for partition in partitions}
+        # No await from here on: what is fetched before belongs to the old epoch, what comes after to the new one.
+        starts = cast(BatchConsumer, self.consumer).begin_epoch(
+            {ensure_TP(tp): (first[tp], ends[tp], committed[tp]) for tp in partitions}
+        )
+        for partition in partitions:
+            consumer.seek(partition, starts[ensure_TP(partition)])
+        return starts
+
+
+class BatchConsumer(driver.Consumer):
+    """Faust's consumer with elements, frontiers and start positions of our own."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._lock = threading.Lock()  # the consumer's thread hands out, the main thread confirms
+        self._frontiers: dict[TP, Frontier] = {}
+        self.epoch = 0
+        self.data_gaps: list[
+            tuple[str, int, int, int]
+        ] = []  # topic, partition, first and next offset never read
+        super().__init__(*args, **kwargs)
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    # -- where reading starts
+
+    def begin_epoch(self, offsets: Mapping[TP, tuple[int, int, int | None]]) -> dict[TP, int]:
+        """Where to read from, given the earliest, the next and the committed offset of each assigned partition."""
+        transport = cast(BatchTransport, self.transport)
+        starts: dict[TP, int] = {}
+        frontiers: dict[TP, Frontier] = {}
+        for tp, (earliest, end, committed) in offsets.items():
+            floor = committed or 0
+            if floor > end:
+                log.warning(
+                    "%s/%s: committed %s is past its end %s: was the topic made anew?", *tp, floor, end
+                )
+                floor = earliest
+            elif committed is not None and floor < earliest:
+                # H27: aiokafka would jump over them with a line at level INFO
+                log.error(
+                    "%s/%s: offsets %s to %s were deleted before they were read", *tp, floor, earliest - 1
+                )
+                self.data_gaps.append((*tp, floor, earliest))
+                floor = earliest
+            starts[tp] = earliest if transport.rewinds or committed is None else floor
+            frontiers[tp] = Frontier(starts[tp], floor)
+        with self._lock:
+            self._frontiers = frontiers
+            self.epoch += 1
+        return starts
+
+    # -- what is handed out
+
+    def hand_out(self, found: Mapping[Any, list[Any]]) -> Mapping[TP, list[Element]]:
+        """Make one element of each partition's records, and note it in the partition's frontier."""
+        elements: dict[TP, list[Element]] = {}
+        with self._lock:
+            for partition, records in found.items():
+                tp = ensure_TP(partition)
+                frontier = self._frontiers.get(tp)
+                if frontier is None:  # not seeked since it was assigned: it will be, and read again
+                    continue
+                end = records[-1].offset + 1
+                size = sum(len(record.key or b"") + len(record.value or b"") for record in records)
+                begin = frontier.hand_out(end, size)
+                elements[tp] = [
+                    Element(
+                        topic=tp.topic,
+                        partition=tp.partition,
+                        records=records,
+                        begin=begin,
+                        end=end,
+                        epoch=self.epoch,
+                        floor=frontier.floor,
+                        size=size,
+                    )
+                ]
+        return elements
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+        """One message a partition, whose value is the element."""
+        while (
+            self.in_flight_bytes >= cast(BatchTransport, self.transport).in_flight_bytes and self.flow_active
+        ):
+            if self.should_stop:
+                return
+            await asyncio.sleep(ROOM_CHECK_SECONDS)
+        found, _ = await self._wait_next_records(timeout)
+        # While the flow is stopped Faust is rebalancing: a seek follows, and all of this is read again.
+        if not found or self.should_stop or not self.flow_active:
+            return
+        for tp, elements in found.items():
+            for element in cast(list[Element], elements):
+                if not self.flow_active:
+                    return
+                if element.epoch == self.epoch:
+                    self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                    yield tp, self._to_message(tp, element)
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        element = cast(Element, record)
+        last = element.records[-1]
+        return ConsumerMessage(
+            element.topic,
+            element.partition,
+            last.offset,
+            last.timestamp / 1000,
+            last.timestamp_type,
+            None,  # headers are not handed on: Faust acts on some of them (H20)
+            None,
+            element,
+            None,
+            0,
+            element.size,
+            tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def on_buffer_full(self, tp: TP) -> None:
+        """Faust's brake by number of messages: ours is by bytes, in `getmany`."""
+
+    def on_buffer_drop(self, tp: TP) -> None:
+        """See `on_buffer_full`."""
+
+    # -- what may be committed
+
+    def confirm(self, element: Element) -> bool:
+        """The effects of an element are confirmed. False, and nothing done, if it is of an older epoch."""
+        with self._lock:
+            if element.epoch != self.epoch:
+                return False
+            self._frontiers[TP(element.topic, element.partition)].confirm(element.end)
+            return True
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Bytes handed out and not confirmed."""
+        with self._lock:
+            return sum(frontier.in_flight for frontier in self._frontiers.values())
+
+    def frontiers(self) -> dict[TP, int]:
+        """For each assigned partition the first offset whose effect is not confirmed."""
+        with self._lock:
+            return {tp: frontier.offset for tp, frontier in self._frontiers.items()}
+
+    def read_positions(self) -> dict[TP, int]:
+        """For each assigned partition the first offset that was not handed out."""
+        with self._lock:
+            return {tp: frontier.read_to for tp, frontier in self._frontiers.items()}
+
+    def end_seen(self, topic: str, partition: int) -> int | None:
+        """Where the partition ended at the last answer of its broker; None before the first. Any thread may ask."""
+        consumer = self._thread._consumer
+        tp = TopicPartition(topic, partition)
+        if consumer is None or tp not in consumer.assignment():
+            return None
+        end: int | None = consumer.highwater(tp)
+        return end
+
+    def _new_offset(self, tp: TP) -> int | None:
+        with self._lock:
+            frontier = self._frontiers.get(tp)
+            return frontier.committable if frontier else None
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        with self._lock:
+            return iter(
+                [tp for tp in self._frontiers if topics is None or tp in topics or tp.topic in topics]
+            )
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Gaps are inside an element, or between two: the frontier needs none of them."""
+
+    # -- how the group is
+
+    def trouble(self) -> str | None:
+        """What is broken for good, as far as aiokafka knows; any thread may ask."""
+        consumer = self._thread._consumer
+        if consumer is None or self._thread.should_stop:
+            return None
+        coordinator, fetcher = consumer._coordinator, consumer._fetcher
+        if coordinator is not None and getattr(coordinator, "_pending_exception", None) is not None:
+            return f"the group coordinator answered {coordinator._pending_exception!r}"
+        task = getattr(coordinator, "_coordination_task", None)
+        if task is not None and task.done() and not consumer._closed:
+            return "the task that keeps the group membership has ended"
+        if fetcher is not None and fetcher._fetch_task.done() and not consumer._closed:
+            return "the task that fetches has ended"
+        return None
+
+
+class BatchTransport(driver.Transport):
+    """Faust's aiokafka transport with our consumer.
+
+    rewinds: reading starts at the earliest offset there is, not at the committed one.
+    in_flight_bytes: reading pauses while more than this is handed out and not confirmed.
+    """
+
+    Consumer = BatchConsumer
+
+    def __init__(self, app: faust.App, *, rewinds: bool, in_flight_bytes: int) -> None:
+        super().__init__(app.conf.broker_consumer, app)
+        self.rewinds = rewinds
+        self.in_flight_bytes = in_flight_bytes
+
+
+# what we replace or reach into: the owner, its name, and the parameters it must have
+EXPECTED: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
+    (driver.Consumer, "getmany", ("self", "timeout")),
+    (driver.Consumer, "seek_to_committed", ("self",)),
+    (driver.Consumer, "_new_offset", ("self", "tp")),
+    (driver.Consumer, "_add_gap", ("self", "tp", "offset_from", "offset_to")),
+    (driver.Consumer, "_filter_tps_with_pending_acks", ("self", "topics")),
+    (driver.Consumer, "_wait_next_records", ("self", "timeout")),
+    (driver.Consumer, "_to_message", ("self", "tp", "record")),
+    (driver.Consumer, "_new_consumer_thread", ("self",)),
+    (driver.Consumer, "on_buffer_full", ("self", "tp")),
+    (driver.Consumer, "on_buffer_drop", ("self", "tp")),
+    (driver.AIOKafkaConsumerThread, "_create_worker_consumer", ("self", "transport")),
+    (
+        driver.AIOKafkaConsumerThread,
+        "_fetch_records",
+        ("self", "consumer", "active_partitions", "timeout", "max_records"),
+    ),
+    (driver.AIOKafkaConsumerThread, "seek_to_committed", ("self",)),
+    (Fetcher, "fetched_records", ("self", "partitions", "timeout", "max_records")),
+    (GroupCoordinator, "check_errors", ("self",)),
+)
+EXPECTED_IN_SOURCE: tuple[tuple[Any, str], ...] = (
+    (GroupCoordinator, "self._pending_exception = None"),
+    (GroupCoordinator, "self._coordination_task = "),
+    (Fetcher, "self._fetch_task = "),
+    (aiokafka.AIOKafkaConsumer, "self._fetch_max_wait_ms = "),
+    (faust.transport.consumer.Consumer, "offset = self._new_offset(tp)"),
+    (faust.transport.consumer.Consumer, "list(self._filter_tps_with_pending_acks(topics))"),
+    (faust.transport.consumer.Consumer, "await self.seek_to_committed()"),
+)
+
+
+def self_test() -> None:
+    """Raise ConfigurationError, naming every part that is not as expected, where the installed versions differ."""
+    faults = []
+    if not faust.__version__.startswith("0.15."):
+        faults.append(f"faust-streaming is {faust.__version__}, not 0.15")
+    if not aiokafka.__version__.startswith("0.14."):
+        faults.append(f"aiokafka is {aiokafka.__version__}, not 0.14")
+    for owner, name, parameters in EXPECTED:
+        member = getattr(owner, name, None)
+        if member is None or tuple(inspect.signature(member).parameters) != parameters:
+            faults.append(f"{owner.__module__}.{owner.__name__}.{name} does not take {parameters}")
+    for owner, text in EXPECTED_IN_SOURCE:
+        if text not in inspect.getsource(owner):
+            faults.append(f"{owner.__module__}.{owner.__name__} no longer says `{text}`")
+    if faust.streams._CStreamIterator is None:  # H23: the other iterator acknowledges what it skips
+        faults.append("faust's compiled stream iterator is missing (is NO_CYTHON set?)")
+    # H11: without the codec the first such batch stops every worker that reads it
+    faults += [
+        f"aiokafka cannot read {codec} batches"
+        for codec in ("gzip", "snappy", "lz4", "zstd")
+        if not getattr(aiokafka.codec, f"has_{codec}")()
+    ]
+    if faults:
+        raise ConfigurationError(
+            "The installed Kafka libraries are not those this transport was written for; "
+            "install the versions of requirements.lock: " + "; ".join(faults) + "."
+        )

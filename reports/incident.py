@@ -1,0 +1,189 @@
+"""One incident as text for a person at 3 a.m.: what broke, who or what did it and how sure, what to do first.
+
+Plain text, no colour: the same in a terminal, a log and a test. Everything shown stands in the incident; what an agent
+or a service wrote is stripped of control characters.
+"""
+
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from schemas.incidents import Candidate, ContextGap, Incident
+from schemas.resources import kind_of, name_of
+from schemas.times import EPOCH, MICROS, format_span
+
+LABEL = 14  # width of the left column
+MOST_ROWS = 40  # of the timeline
+CLASS_TEXT = {
+    "never_queried": "never asked",
+    "stale_read": "read before it changed",
+    "read_failed": "asked, but the read failed",
+    "dropped": "read, then cut from its context",
+    "seen_not_used": "read, and acted against",
+    "unknowable": "published only afterwards: bad luck, not a gap",
+    "cannot_tell": "cannot tell from its reads",
+}
+DECISIVE = ("action", "change")
+
+
+def plain(text: str) -> str:
+    """The text without control, format and bidirectional characters, on one line."""
+    return "".join(
+        character if character == " " or unicodedata.category(character)[0] != "C" else " " for character in text
+    )
+
+
+def clock(micros: int) -> str:
+    """`14:09:02` in UTC."""
+    from datetime import timedelta
+
+    return (EPOCH + timedelta(microseconds=micros)).strftime("%H:%M:%S")
+
+
+def day(micros: int) -> str:
+    """`2026-03-02` in UTC."""
+    from datetime import timedelta
+
+    return (EPOCH + timedelta(microseconds=micros)).strftime("%Y-%m-%d")
+
+
+def render(incident: Incident, width: int = 100) -> str:
+    """The whole incident; lines no longer than `width` where words allow it."""
+    kind = incident.kind.replace("_", " ").upper()
+    state = incident.status + (" (provisional)" if incident.provisional else "")
+    lines = [f"{kind} · {incident.severity} · {state} · {incident.incident_id}"]
+    lines += textwrap.wrap(plain(incident.title), width) + [""]
+    rows: list[tuple[str, list[str]]] = [
+        ("When", [_when(incident)]),
+        ("What broke", _broke(incident)),
+        ("Cause", _cause(incident)),
+        ("Not known", [_gap(gap) for gap in incident.context_gaps]),
+        ("Limits", [f"{gap.gap} — {gap.failure_point}" for gap in incident.governance_gaps]),
+        ("Waste", _waste(incident)),
+        ("Also likely", _others(incident)),
+        ("Do first", _first_steps(incident)),
+    ]
+    for label, texts in rows:
+        lines += _row(label, texts, width)
+    lines += ["", f"Timeline of {day(incident.started_at)}, UTC (» decisive)"]
+    lines += _timeline(incident, width)
+    return "\n".join(lines)
+
+
+def _row(label: str, texts: Iterable[str], width: int) -> list[str]:
+    out = []
+    for number, text in enumerate(texts):
+        first = f"  {label if number == 0 else '':<{LABEL}}"
+        out += textwrap.wrap(
+            plain(text), width, initial_indent=first, subsequent_indent=" " * (LABEL + 4), break_long_words=False
+        )
+    return out
+
+
+def _when(incident: Incident) -> str:
+    end = incident.resolved_at
+    lasted = f", lasted {format_span(end - incident.started_at)}" if end else ", still open"
+    return (
+        f"since {clock(incident.started_at)}, detected {clock(incident.detected_at)} "
+        f"({format_span(incident.detected_at - incident.started_at)} later){lasted}"
+    )
+
+
+def _broke(incident: Incident) -> list[str]:
+    if incident.blast_radius:
+        names = [f"{kind_of(item.resource)}/{name_of(item.resource)}" for item in incident.blast_radius]
+        shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+        return [f"{len(names)} resources around {incident.scope}: {shown}"]
+    if incident.exhaustion is not None:
+        return [f"{incident.agent_id} made no progress on {incident.scope or 'its task'}"]
+    return [incident.summary]
+
+
+def _cause(incident: Incident) -> list[str]:
+    attribution = incident.attribution
+    sure = f"{attribution.verdict}, {attribution.probability:.0%} sure"
+    if attribution.verdict in ("infrastructure", "undetermined") or not attribution.ranked:
+        reason = "no change of an agent or a person explains it" if attribution.verdict == "infrastructure" else ""
+        return [sure + (f": {reason}" if reason else "")]
+    first = attribution.ranked[0]
+    lines = [f"{sure}: {first.shows}"]
+    if incident.agent_id:
+        version = f" {incident.agent_version}" if incident.agent_version else ""
+        lines.append(f"by {incident.agent_id}{version}, session {', '.join(incident.session_ids)}{_lag(first, incident)}")
+    return lines
+
+
+def _lag(candidate: Candidate, incident: Incident) -> str:
+    lag = incident.started_at - candidate.event_time
+    if lag <= 0:
+        return ""
+    return f", at {clock(candidate.event_time)}, {format_span(lag)} before the first symptom"
+
+
+def _gap(gap: ContextGap) -> str:
+    asked = f" (source: {gap.source})" if gap.source else ""
+    when = f" at {clock(gap.read_at)}" if gap.read_at else ""
+    return f"{gap.shows} — {CLASS_TEXT[gap.class_]}{when}{asked}"
+
+
+def _waste(incident: Incident) -> list[str]:
+    waste = incident.exhaustion
+    if waste is None:
+        return []
+    return [
+        f"{waste.calls_percent_of_expected:.0f}% of the calls needed: {waste.needed_calls} needed, "
+        f"{waste.redundant_calls} redundant",
+        f"{waste.unplanned_tokens:,} unplanned tokens in {format_span(round(waste.wall_time_seconds * MICROS))} "
+        f"(input {waste.unplanned_input_tokens:,}, of it cached {waste.unplanned_cached_input_tokens:,}; "
+        f"output {waste.unplanned_output_tokens:,})",
+    ]
+
+
+def _others(incident: Incident) -> list[str]:
+    return [
+        f"{candidate.probability:.0%} {candidate.shows} at {clock(candidate.event_time)}"
+        for candidate in incident.attribution.ranked[1:4]
+        if candidate.probability >= 0.02
+    ]
+
+
+def _first_steps(incident: Incident) -> list[str]:
+    steps = []
+    verdict = incident.attribution.verdict
+    first = incident.attribution.ranked[0] if incident.attribution.ranked else None
+    is_open = incident.status == "open"
+    if incident.agent_id and verdict in ("agent", "shared"):
+        steps.append(f"stop {incident.agent_id}" if is_open else f"keep {incident.agent_id} from doing it again")
+    if first is not None and first.kind not in ("agent_session",) and verdict in ("agent", "change", "shared"):
+        steps.append(f"{'undo' if is_open else 'check that this was undone'}: {first.shows}")
+    if verdict == "infrastructure":
+        nodes = [item.resource for item in incident.blast_radius if kind_of(item.resource) == "node"]
+        steps.append(f"look at node {name_of(nodes[0])} first" if nodes else "look at the resources nearest the start")
+    if verdict == "undetermined":
+        steps.append("look at the first symptom in the timeline; no change stands out")
+    return steps
+
+
+def _timeline(incident: Incident, width: int) -> list[str]:
+    rows: Sequence[tuple[int, str, str]] = sorted(
+        {(item.event_time, item.type, item.shows) for item in incident.evidence}
+    )
+    kept = list(rows)
+    if len(kept) > MOST_ROWS:
+        decisive = [row for row in kept if row[1] in DECISIVE]
+        kept = sorted({*kept[: MOST_ROWS // 2], *kept[-MOST_ROWS // 2 :], *decisive})
+    out = []
+    for at, kind, shows in kept:
+        mark = "»" if kind in DECISIVE else " "
+        out += textwrap.wrap(
+            plain(shows),
+            width,
+            initial_indent=f" {mark}{clock(at)}  {kind:<8} ",
+            subsequent_indent=" " * 21,
+            break_long_words=False,
+            max_lines=2,
+            placeholder=" …",
+        )
+    if len(kept) < len(rows):
+        out.append(f"  … {len(rows) - len(kept)} more rows in between")
+    return out

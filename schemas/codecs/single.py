@@ -1,0 +1,192 @@
+"""One message at a time: Avro single-object encoding, strictly.
+
+Ten bytes (C3 01 and the fingerprint of the writer's schema), then the fields. This is the reference that the block
+reader (`blocks.py`) is held against, the way in for the few messages a block could not read, and the codec of what
+we write ourselves: events of the player, the internal records, incidents, notifications, dead letters.
+
+*Strict* means: the fingerprint is one of `schemas/avro`, every length is checked against the bytes that are left
+before anything is allocated for it, a union index names a branch, a boolean is 0 or 1, numbers fit, text is UTF-8,
+and nothing is left over. fastavro alone takes a length of 2^40 at its word and does not look behind the last field.
+Ranges and closed sets are not judged here but on columns (`ranges.py`).
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import fastavro
+
+from schemas import registry
+from schemas.errors import Reason
+from schemas.events import AgentSpan, ClusterEvent, MetricPoint
+from schemas.incidents import NESTED_FIELDS, Incident
+from schemas.registry import Schema
+from schemas.signals import RECORDS, Action, Fact, Marker, Reduced, Signal, Usage, compact_json
+
+HEADER_BYTES = 10
+LONGEST_VARINT = 10  # bytes of a 64-bit number, seven bits each
+NAMES = {kind: name for name, kind in RECORDS.items()}
+FIELD_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in RECORDS.values()}
+
+
+class UnreadableError(Exception):
+    """A message that no reader of ours can read: why, and what to do about it."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def encode(record_name: str, value: Mapping[str, Any], folder: Path = registry.FOLDER) -> bytes:
+    """The message of one record in the newest version of its schema; absent fields get their defaults.
+
+    Raises ValueError or TypeError where the value does not fit: that is a fault of the caller.
+    """
+    schema = registry.newest(record_name, folder)
+    out = io.BytesIO()
+    out.write(schema.header)
+    fastavro.schemaless_writer(out, schema.parsed, value, strict_allow_default=True)
+    return out.getvalue()
+
+
+def decode(data: bytes, folder: Path = registry.FOLDER) -> tuple[str, dict[str, Any]]:
+    """The record's name and its fields, resolved to the newest version. Raises UnreadableError."""
+    schema = writer_of(data, folder)
+    check(data, schema)
+    newest = registry.newest(schema.name, folder)
+    stream = io.BytesIO(data)
+    stream.seek(HEADER_BYTES)
+    reader = None if newest.fingerprint == schema.fingerprint else newest.parsed
+    try:
+        value: dict[str, Any] = fastavro.schemaless_reader(stream, schema.parsed, reader)
+    except UnicodeDecodeError as error:
+        raise UnreadableError(
+            Reason.INVALID_UTF8, f"text is not UTF-8 ({error.reason}); encode strings as UTF-8"
+        ) from None
+    return schema.name, value
+
+
+def writer_of(data: bytes, folder: Path = registry.FOLDER) -> Schema:
+    """The schema a message says it was written with. Raises UnreadableError."""
+    if not data.startswith(registry.MAGIC):
+        raise UnreadableError(
+            Reason.UNKNOWN_ENCODING,
+            f"begins with {data[:4].hex(' ')}; send Avro single-object encoding (C3 01 ...) or a JSON object",
+        )
+    if len(data) < HEADER_BYTES:
+        raise UnreadableError(
+            Reason.TRUNCATED, f"{len(data)} bytes, the Avro header alone has {HEADER_BYTES}; send it whole"
+        )
+    schema = registry.by_fingerprint(folder).get(data[:HEADER_BYTES])
+    if schema is None:
+        raise UnreadableError(
+            Reason.UNKNOWN_FINGERPRINT,
+            f"schema {data[2:HEADER_BYTES].hex()} is not one of schemas/avro; write with one of those, or upgrade",
+        )
+    return schema
+
+
+def check(data: bytes, schema: Schema) -> None:
+    """Walk the bytes of one message without building a value. Raises UnreadableError at the first fault."""
+    at, end = HEADER_BYTES, len(data)
+    for field in schema.fields:
+        name, kind = field.name, field.type
+        if field.is_nullable:
+            branch, at = _number(data, at, end, name)
+            if branch == 0:
+                continue
+            if branch != 1:
+                raise UnreadableError(
+                    Reason.MALFORMED, f"{name}: union branch {branch} does not exist; use 0 (null) or 1"
+                )
+        if kind == "string" or kind == "bytes":
+            length, at = _number(data, at, end, name)
+            if length < 0:
+                raise UnreadableError(Reason.MALFORMED, f"{name}: a length of {length}; it can't be negative")
+            at += length
+        elif kind == "long":
+            _, at = _number(data, at, end, name)
+        elif kind == "int":
+            value, at = _number(data, at, end, name)
+            if not -(2**31) <= value < 2**31:
+                raise UnreadableError(Reason.MALFORMED, f"{name}: {value} does not fit into 32 bits")
+        elif kind == "double":
+            at += 8
+        else:
+            if at < end and data[at] > 1:
+                raise UnreadableError(Reason.MALFORMED, f"{name}: a boolean of {data[at]}; it is 0 or 1")
+            at += 1
+        if at > end:
+            raise UnreadableError(
+                Reason.TRUNCATED, f"{name}: ends {at - end} bytes behind the end of the message; send it whole"
+            )
+    if at < end:
+        raise UnreadableError(
+            Reason.TRAILING_BYTES, f"{end - at} bytes behind the last field; send one record a message"
+        )
+
+
+def encode_event(event: AgentSpan | MetricPoint | ClusterEvent) -> bytes:
+    """The message of one event, as it stands on its topic."""
+    return encode(event.record, event.__dict__)
+
+
+def encode_record(obj: Signal | Action | Fact | Usage | Marker | Reduced) -> bytes:
+    """The message of one internal record; a Reduced holds its row in the same encoding."""
+    if isinstance(obj, Reduced):
+        row = encode_record(obj.row)
+        return encode("reduced_row", {"source": obj.source, "pane": obj.pane, "run": obj.run, "row": row})
+    return encode(NAMES[type(obj)], {name: getattr(obj, name) for name in FIELD_NAMES[type(obj)]})
+
+
+def decode_record(data: bytes) -> Reduced | Marker:
+    """What stands on signals.v1: a row with its source, pane and run, or a marker. Raises UnreadableError."""
+    name, value = decode(data)
+    if name == "marker":
+        return Marker(**value)
+    if name != "reduced_row":
+        raise UnreadableError(Reason.WRONG_TYPE, f"a {name} where a reduced_row or a marker belongs")
+    row_name, row = decode(value.pop("row"))
+    kind = RECORDS.get(row_name)
+    if kind is None or kind is Marker:
+        raise UnreadableError(Reason.WRONG_TYPE, f"a {row_name} inside a reduced_row")
+    return Reduced(**value, row=kind(**row))  # type: ignore[arg-type]  # Marker is ruled out above
+
+
+def encode_incident(incident: Incident) -> bytes:
+    """One revision of an incident; its nested parts become JSON text, so that the schema stays flat."""
+    nested = incident.model_dump(mode="json", by_alias=True, include=set(NESTED_FIELDS))
+    value: dict[str, Any] = {name: getattr(incident, name) for name in Incident.model_fields}
+    value |= {name: None if part is None else compact_json(part) for name, part in nested.items()}
+    return encode("incident", value)
+
+
+def decode_incident(data: bytes) -> Incident:
+    """Raises UnreadableError, and pydantic's ValidationError where a nested part is not what it should be."""
+    name, value = decode(data)
+    if name != "incident":
+        raise UnreadableError(Reason.WRONG_TYPE, f"a {name} where an incident belongs")
+    for part in NESTED_FIELDS:
+        if value[part] is not None:
+            value[part] = json.loads(value[part])
+    return Incident.model_validate(value)
+
+
+def _number(data: bytes, at: int, end: int, name: str) -> tuple[int, int]:
+    """A zig-zag varint and where it ends."""
+    value = shift = 0
+    for index in range(at, min(end, at + LONGEST_VARINT)):
+        byte = data[index]
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            if value >> 64:
+                break
+            return (value >> 1) ^ -(value & 1), index + 1
+        shift += 7
+    if at + LONGEST_VARINT > end and shift == 7 * (end - at):
+        raise UnreadableError(Reason.TRUNCATED, f"{name}: the message ends inside a number; send it whole")
+    raise UnreadableError(Reason.MALFORMED, f"{name}: a number of more than 64 bits")

@@ -1,0 +1,126 @@
+"""One connection pool to ClickHouse: SQL out, frames in. The only place that knows the client library.
+
+A frame goes as one Arrow stream in one INSERT, with a token: ClickHouse drops a second INSERT with a token it has seen, so
+a retry after an unknown answer does not double the rows. Safe to share between threads.
+"""
+
+import io
+import re
+import urllib.parse
+from collections.abc import Mapping
+from typing import Any
+
+import clickhouse_connect
+import polars as pl
+from clickhouse_connect.driver.exceptions import ClickHouseError as DriverError
+from clickhouse_connect.driver.exceptions import Error as CodedError
+
+from schemas.errors import ConfigurationError
+from sinks.clickhouse.errors import ClickHouseError
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+INSERT_SETTINGS = {"async_insert": 0, "insert_deduplicate": 1, "input_format_allow_errors_num": 0}
+SERVER_TEXT = re.compile(r"DB::Exception: (.*?)(?: \(version [^)]*\)+)?(?: \(for url .*)?$", re.DOTALL)
+
+
+class Client:
+    """Made by `connect`. Every method raises ClickHouseError with a verdict."""
+
+    def __init__(self, driver: Any, database: str) -> None:
+        self._driver, self.database = driver, database
+
+    def is_ready(self) -> bool:
+        """Whether it answers now. Does not raise."""
+        return bool(self._driver.ping())
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Rows as dicts. Values go in as `{name:Type}`, never by building text."""
+        try:
+            found = self._driver.query(sql, parameters=dict(parameters or {}), tz_mode="aware")
+            return list(found.named_results())
+        except (DriverError, OSError) as error:
+            raise _error("the query failed", error) from error
+
+    def command(self, sql: str, *, use_database: bool = True) -> None:
+        """A statement without rows."""
+        try:
+            self._driver.command(sql, use_database=use_database)
+        except (DriverError, OSError) as error:
+            raise _error("the statement failed", error) from error
+
+    def insert_frame(self, table: str, frame: pl.DataFrame, token: str) -> None:
+        """Insert all rows of the frame, or raise. Its columns are columns of the table, by name."""
+        if frame.is_empty():
+            return
+        body = io.BytesIO()
+        frame.write_ipc_stream(body, compat_level=pl.CompatLevel.oldest())
+        names = ", ".join(_name(column) for column in frame.columns)
+        settings = {**INSERT_SETTINGS, "insert_deduplication_token": token}
+        try:
+            self._driver.raw_insert(
+                f"{_name(table)} ({names})", insert_block=body.getvalue(), settings=settings, fmt="ArrowStream"
+            )
+        except (DriverError, OSError) as error:
+            raise _error(f"an INSERT into {table} failed", error) from error
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._driver.close()
+
+
+def connect(
+    url: str,
+    user: str = "default",
+    password: str = "",
+    database: str = "aftermath",
+    *,
+    connect_timeout: float = 5.0,
+    timeout: float = 30.0,
+) -> Client:
+    """Connect to `http://host:port` or `https://host:port`. The database need not exist yet: the migrations make it.
+
+    No answer in `timeout` seconds means: unknown, try again with the same token.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
+        raise ConfigurationError(
+            f"AFTERMATH_CLICKHOUSE_URL must be http://host:port or https://host:port, not {_shown(parts)!r}; user and "
+            "password have settings of their own."
+        )
+    if not NAME.fullmatch(database):
+        raise ConfigurationError(f"The database {database[:80]!r} is not a plain name: letters, digits and _ only.")
+    try:
+        driver = clickhouse_connect.get_client(
+            host=parts.hostname,
+            port=parts.port or (8443 if parts.scheme == "https" else 8123),
+            username=user,
+            password=password,
+            secure=parts.scheme == "https",
+            connect_timeout=connect_timeout,
+            send_receive_timeout=timeout,
+            autogenerate_session_id=False,  # else two threads cannot ask at once
+            compress=False,
+            query_retries=0,  # retrying is the writer's
+        )
+    except (DriverError, OSError) as error:
+        raise _error(f"no connection to {parts.hostname}", error) from error
+    driver.database = database  # only now: the greeting fails where it does not exist
+    return Client(driver, database)
+
+
+def _name(name: str) -> str:
+    """Tables and columns are ours; what is not a plain name is a mistake of ours."""
+    if not NAME.fullmatch(name):
+        raise ValueError(f"not a plain name: {name[:80]!r}")
+    return name
+
+
+def _shown(parts: urllib.parse.SplitResult) -> str:
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _error(what: str, error: Exception) -> ClickHouseError:
+    code = error.code if isinstance(error, CodedError) else None
+    found = SERVER_TEXT.search(str(error))
+    detail = (found[1] if found else str(error)).strip().rstrip(".")
+    return ClickHouseError(what, detail.split("\n")[0][:400], code)

@@ -1,0 +1,177 @@
+"""Things into frames, in the columns of the tables. Pure; what ClickHouse has no value for is filled here.
+
+An absent name is the empty text, an absent number or time stays null, as `migrations/` says column by column.
+Times become Datetime of microseconds in UTC.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import orjson
+import polars as pl
+
+from schemas.incidents import NESTED_FIELDS, Incident
+from schemas.registry import Schema, newest
+from schemas.signals import Signal, Usage
+from sinks.redaction import redact
+
+TIME = pl.Datetime("us", "UTC")
+TIMES = frozenset(
+    {
+        *("event_time", "start_time", "published_time", "valid_from", "valid_until", "ingest_time", "pane", "at"),
+        *("window_start", "window_end", "started_at", "detected_at", "updated_at", "resolved_at", "acknowledged_at"),
+    }
+)
+TABLES: Mapping[str, str] = {
+    "agent_span": "agent_traces",
+    "metric_point": "system_metrics",
+    "cluster_event": "cluster_events",
+}
+STATE_ORDER = {"pending": 0, "failed": 1, "sent": 2}
+PREVIEW_COLUMNS = {"key": pl.String, "size": pl.Int64, "preview": pl.String}
+TIMELINE_COLUMNS = {
+    "tenant": pl.String,
+    "incident_id": pl.String,
+    "event_time": pl.Int64,
+    "type": pl.String,
+    "resource": pl.String,
+    "agent_id": pl.String,
+    "session_id": pl.String,
+    "shows": pl.String,
+    "topic": pl.String,
+    "partition": pl.Int32,
+    "offset": pl.Int64,
+    "event_id": pl.String,
+    "revision": pl.Int64,
+}
+
+
+def raw_frame(record: str, frame: pl.DataFrame, late: pl.Series | bool, topic: str) -> pl.DataFrame:
+    """A decoded batch as rows of its raw table, redacted. `late` is one value, or one for each row."""
+    names = [*newest(record).columns, "partition", "offset", "ingest_time"]
+    is_late = late.cast(pl.UInt8) if isinstance(late, pl.Series) else pl.lit(int(late), dtype=pl.UInt8)
+    found = frame.select(names).with_columns(is_late.alias("late"), pl.lit(topic).alias("topic"))
+    return _filled(redact(found))
+
+
+def signal_frame(signals: Sequence[Signal]) -> pl.DataFrame:
+    return _filled(_of_dataclasses(signals, newest("signal")))
+
+
+def usage_frame(usage: Sequence[Usage]) -> pl.DataFrame:
+    return _filled(_of_dataclasses(usage, newest("usage")))
+
+
+def incident_frame(incidents: Sequence[Incident]) -> pl.DataFrame:
+    """For `incidents` and `incident_revisions`: nested parts as JSON, `session_ids` as a list, three of them drawn out."""
+    columns = newest("incident").columns | {"session_ids": pl.List(pl.String)}
+    rows = [
+        {name: _nested(incident, name) if name in NESTED_FIELDS else getattr(incident, name) for name in columns}
+        | {
+            "verdict": incident.attribution.verdict,
+            "probability": incident.attribution.probability,
+            "unplanned_tokens": incident.exhaustion.unplanned_tokens if incident.exhaustion else 0,
+        }
+        for incident in incidents
+    ]
+    drawn = {"verdict": pl.String, "probability": pl.Float64, "unplanned_tokens": pl.Int64}
+    return _filled(pl.DataFrame(rows, schema=columns | drawn, orient="row"))
+
+
+def timeline_frame(incidents: Sequence[Incident]) -> pl.DataFrame:
+    """One row for each piece of evidence and each transition. Later revisions repeat rows: their keys are the same."""
+    rows = [row for incident in incidents for row in (*_evidence_rows(incident), *_transition_rows(incident))]
+    return _filled(pl.DataFrame(rows, schema=TIMELINE_COLUMNS, orient="row"))
+
+
+def notification_frame(notifications: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    columns = newest("notification").columns
+    rows = [
+        {name: item[name] for name in columns} | {"state_order": STATE_ORDER[item["state"]]} for item in notifications
+    ]
+    return _filled(pl.DataFrame(rows, schema=columns | {"state_order": pl.UInt8}, orient="row"))
+
+
+def dead_letter_frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """Of the rows of `sinks.dead_letters.preview_row`."""
+    columns = {name: kind for name, kind in newest("dead_letter").columns.items() if name not in ("key", "value")}
+    return _filled(pl.DataFrame([dict(row) for row in rows], schema=columns | PREVIEW_COLUMNS, orient="row"))
+
+
+def _filled(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(
+        pl.col(pl.String).fill_null(""),
+        *(pl.col(name).cast(TIME) for name in frame.columns if name in TIMES),
+    )
+
+
+def _of_dataclasses(rows: Sequence[Signal] | Sequence[Usage], schema: Schema) -> pl.DataFrame:
+    if rows and {item.name for item in fields(rows[0])} != set(schema.columns):
+        raise TypeError(f"{type(rows[0]).__name__} is not a row of {schema.name}")
+    return pl.DataFrame([asdict(row) for row in rows], schema=schema.columns, orient="row")
+
+
+def _nested(incident: Incident, name: str) -> list[str] | str | None:
+    if name == "session_ids":
+        return list(incident.session_ids)
+    value = getattr(incident, name)
+    if value is None:
+        return None
+    parts = value if isinstance(value, tuple) else (value,)
+    dumped = [part.model_dump(mode="json", by_alias=True) for part in parts]
+    return orjson.dumps(dumped if isinstance(value, tuple) else dumped[0]).decode()
+
+
+def _evidence_rows(incident: Incident) -> Iterable[dict[str, Any]]:
+    """Agent and session of an action are those of the candidate for the cause with the same event."""
+    known = {
+        name: candidate
+        for candidate in incident.attribution.ranked
+        for name in (candidate.event_id, candidate.span_id)
+        if name is not None
+    }
+    for item in incident.evidence:
+        candidate = known.get(item.event_id)
+        yield {
+            "tenant": incident.tenant,
+            "incident_id": incident.incident_id,
+            "event_time": item.event_time,
+            "type": item.type,
+            "resource": item.resource,
+            "agent_id": candidate.agent_id if candidate else None,
+            "session_id": candidate.session_id if candidate else None,
+            "shows": item.shows,
+            "topic": item.topic,
+            "partition": item.partition,
+            "offset": item.offset,
+            "event_id": item.event_id,
+            "revision": incident.revision,
+        }
+
+
+def _transition_rows(incident: Incident) -> Iterable[dict[str, Any]]:
+    ended = "withdrawn" if incident.status == "withdrawn" else "resolved"
+    by = f" by {incident.acknowledged_by}" if incident.acknowledged_by else ""
+    for kind, moment, shows in (
+        ("opened", incident.detected_at, incident.title),
+        ("acknowledged", incident.acknowledged_at, f"acknowledged{by}"),
+        (ended, incident.resolved_at or (incident.updated_at if ended == "withdrawn" else None), f"incident {ended}"),
+    ):
+        if moment is None:
+            continue
+        yield {
+            "tenant": incident.tenant,
+            "incident_id": incident.incident_id,
+            "event_time": moment,
+            "type": kind,
+            "resource": incident.scope,
+            "agent_id": incident.agent_id,
+            "session_id": None,
+            "shows": shows,
+            "topic": "",
+            "partition": -1,
+            "offset": -1,
+            "event_id": kind,
+            "revision": incident.revision,
+        }

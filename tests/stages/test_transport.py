@@ -1,0 +1,146 @@
+"""The transport on a broker: what is handed out, where reading starts, what is committed."""
+
+import asyncio
+from collections.abc import Awaitable
+
+import pytest
+
+from pipeline.frontier import Element
+from pipeline.settings import Settings
+from pipeline.stages.base import Stage, StageError
+from schemas.errors import Outcome
+from tests.stages.conftest import until
+from tests.stages.kafka import SYNC_GROUP, MockKafka
+
+pytestmark = pytest.mark.embedded
+TOPIC = "dead_letters.v1"  # one partition
+
+
+class Recorder(Stage[None]):
+    """Keeps the elements; each is confirmed when the test says so."""
+
+    name = "recorder"
+    topics = (TOPIC,)
+
+    def __init__(self, settings: Settings, *, rewinds: bool = False, confirms: bool = True, breaks_at: int = -1) -> None:
+        self.errors: list[StageError] = []
+        super().__init__(settings, self.errors.append)
+        type(self).rewinds = rewinds
+        self.elements: list[Element] = []
+        self.effects: list[asyncio.Future[None]] = []
+        self._confirms = confirms
+        self._breaks_at = breaks_at
+
+    async def take(self, element: Element) -> Awaitable[None] | None:
+        if element.begin <= self._breaks_at < element.end:
+            raise LookupError("this was not foreseen")
+        self.elements.append(element)
+        if self._confirms:
+            return None
+        self.effects.append(asyncio.get_running_loop().create_future())
+        return self.effects[-1]
+
+    @property
+    def offsets(self) -> list[int]:
+        return [record.offset for element in self.elements for record in element.records]
+
+
+async def test_all_records_of_a_fetch_come_as_one_element(kafka: MockKafka, settings: Settings) -> None:
+    kafka.produce(TOPIC, [b"%d" % number for number in range(500)])
+    stage = Recorder(settings)
+    await stage.start()
+    await until(lambda: len(stage.offsets) == 500)
+    await stage.stop()
+    assert len(stage.elements) < 10
+    assert stage.offsets == list(range(500))
+    batch = stage.elements[0].batch()
+    assert (batch.topic, batch.partition, batch.values[7]) == (TOPIC, 0, b"7")
+    assert kafka.committed(settings.group("recorder"), TOPIC) == [500]
+
+
+async def test_nothing_is_committed_past_an_element_without_confirmed_effect(
+    kafka: MockKafka, settings: Settings
+) -> None:
+    stage = Recorder(settings, confirms=False)
+    await stage.start()
+    for count in range(1, 5):
+        kafka.produce(TOPIC, [b"x"])
+        await until(lambda count=count: len(stage.elements) == count)
+    group = settings.group("recorder")
+    for number in (0, 2, 3):  # a single hole: what Faust's own check commits over
+        stage.effects[number].set_result(None)
+    await until(lambda: kafka.committed(group, TOPIC) == [1])
+    await until(lambda: stage.progress.confirmed == 3)
+    await stage.consumer.commit()
+    assert kafka.committed(group, TOPIC) == [1]
+    stage.effects[1].set_result(None)
+    await until(lambda: kafka.committed(group, TOPIC) == [4])
+    assert await stage.stop()
+
+
+async def test_a_stateless_stage_starts_where_it_was_confirmed_and_one_that_rewinds_at_the_start(
+    kafka: MockKafka, settings: Settings
+) -> None:
+    kafka.produce(TOPIC, [b"x"] * 3)
+    first = Recorder(settings)
+    await first.start()
+    await until(lambda: first.offsets == [0, 1, 2])
+    assert await first.stop()
+    kafka.produce(TOPIC, [b"y"] * 2)
+
+    second = Recorder(settings)
+    await second.start()
+    await until(lambda: second.offsets == [3, 4])
+    assert second.elements[0].floor == 3
+    assert await second.stop()
+
+    third = Recorder(settings, rewinds=True)
+    await third.start()
+    await until(lambda: third.offsets == [0, 1, 2, 3, 4])
+    assert third.elements[0].floor == 5
+    assert await third.stop()
+    assert kafka.committed(settings.group("recorder"), TOPIC) == [5]
+
+
+async def test_an_error_in_a_stage_ends_it_and_commits_nothing_of_the_element(
+    kafka: MockKafka, settings: Settings
+) -> None:
+    kafka.produce(TOPIC, [b"x"] * 3)
+    stage = Recorder(settings, breaks_at=4)
+    await stage.start()
+    await until(lambda: len(stage.offsets) == 3)
+    kafka.produce(TOPIC, [b"y"] * 3)
+    await until(lambda: stage.errors)
+    kafka.produce(TOPIC, [b"z"] * 3)
+    assert "recorder failed at dead_letters.v1/0 at offset 3: LookupError: this was not foreseen" in str(stage.errors[0])
+    assert stage.counters[TOPIC][Outcome.FAILED] == 3
+    await stage.stop()
+    assert kafka.committed(settings.group("recorder"), TOPIC) == [3]
+    assert stage.offsets == [0, 1, 2]
+
+
+async def test_reading_pauses_while_too_many_bytes_are_unconfirmed(kafka: MockKafka, settings: Settings) -> None:
+    stage = Recorder(settings.model_copy(update={"in_flight_mb": 1}), confirms=False)
+    await stage.start()
+    kafka.produce(TOPIC, [b"x" * 400_000] * 4)
+    await until(lambda: stage.consumer.in_flight_bytes >= 1 << 20)
+    read = len(stage.offsets)
+    kafka.produce(TOPIC, [b"y" * 400_000] * 2)
+    with pytest.raises(AssertionError):
+        await until(lambda: len(stage.offsets) > read, seconds=1.5)
+    confirmed = 0
+    while len(stage.offsets) < 6 or confirmed < len(stage.effects):
+        if confirmed < len(stage.effects):
+            stage.effects[confirmed].set_result(None)
+            confirmed += 1
+        await asyncio.sleep(0.01)
+    assert await stage.stop()
+
+
+async def test_a_coordinator_error_while_nothing_is_read_is_not_silent(kafka: MockKafka, settings: Settings) -> None:
+    kafka.fail(SYNC_GROUP, 42)
+    stage = Recorder(settings)
+    await stage.start()
+    await until(lambda: stage.trouble())
+    assert "InvalidRequest" in str(stage.trouble()) or "crashed" in str(stage.trouble())
+    await stage.stop()

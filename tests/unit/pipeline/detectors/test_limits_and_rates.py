@@ -1,0 +1,110 @@
+"""Token burn, governance and call rate."""
+
+import random
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline.core.limits import Limits
+from pipeline.detectors import call_rate, governance, token_burn
+from schemas.signals import Signal, Usage
+from schemas.times import MINUTE
+from tests.builders import T0, frame, span
+
+PANE = 5_000_000
+
+
+def rows_of(spans: list[dict[str, Any]]) -> pl.DataFrame:
+    made = frame("agent_span", spans)
+    return made.with_columns(start_time=pl.col("event_time"), pane=pl.col("event_time") // PANE * PANE)
+
+
+def limits(**values: Any) -> Limits:
+    return Limits.model_validate({"version": 4, "limits": [{"match": {"agent_id": "agent-1"}, **values}]})
+
+
+def chat(seconds: float, tokens: int, **fields: Any) -> dict[str, Any]:
+    return span(seconds, operation="chat", tool_name=None, input_tokens=tokens, **fields)
+
+
+def burn(spans: list[dict[str, Any]], allowed: Limits) -> list[Signal]:
+    return token_burn.detect(rows_of(spans), PANE, token_burn.fresh(), allowed)
+
+
+def test_burn_fires_when_the_limit_is_passed_and_not_when_it_is_reached() -> None:
+    allowed = limits(tokens_per_session=1000)
+    assert burn([chat(1, 1000)], allowed) == []
+    (signal,) = burn([chat(1, 1000), chat(10, 1)], allowed)
+    assert signal.summary == "1,001 tokens in this session, limit 1,000"
+    assert signal.rule_version == "1+limits.4"
+
+
+def test_burn_speaks_again_at_each_doubling() -> None:
+    found = burn([chat(6 * i, 1001) for i in range(9)], limits(tokens_per_session=1000))
+    assert [s.details["tokens"] for s in found] == [1001, 2002, 4004, 8008]
+
+
+def test_cache_reads_and_summed_spans_are_not_burn() -> None:
+    spans = [chat(1, 5000, cached_input_tokens=4500), span(2, operation="invoke_agent", input_tokens=9000)]
+    assert burn(spans, limits(tokens_per_session=1000)) == []
+
+
+def test_without_a_limit_nothing_burns() -> None:
+    assert burn([chat(1, 10**9)], Limits()) == []
+    assert burn([chat(1, 10**9, agent_id="another")], limits(tokens_per_session=1000)) == []
+
+
+def governed(spans: list[dict[str, Any]], allowed: Limits | None = None) -> list[str]:
+    found = governance.detect(rows_of(spans), PANE, governance.fresh(), allowed or Limits())
+    return [signal.type for signal in found]
+
+
+def test_a_step_above_the_limit_is_a_breach_once_a_session() -> None:
+    assert governed([span(i, step=i, max_steps=3) for i in range(3)]) == []
+    assert governed([span(i, step=i, max_steps=3) for i in range(6)]) == ["governance.step_limit"]
+
+
+def test_the_tighter_of_declared_and_own_step_limit_counts() -> None:
+    assert governed([span(1, step=3, max_steps=9)], limits(max_steps=2)) == ["governance.step_limit"]
+    assert governed([span(1, step=3)], limits(max_steps=2)) == ["governance.step_limit"]
+
+
+def test_a_denied_call_that_ran_is_a_breach_and_one_that_did_not_run_is_none() -> None:
+    denied = {"access": "write", "approval": "denied"}
+    assert governed([span(1, **denied)]) == ["governance.approval_denied"]
+    assert governed([span(1, status="error", **denied)]) == []
+    assert governed([span(1, access="read", approval="denied")]) == []
+
+
+def usage(minute: int, calls: int) -> Usage:
+    return Usage(tenant="acme", agent_id="a", operation="chat", pane=T0 + minute * MINUTE, source="t/0", calls=calls,
+                 errors=0, input_tokens=0, output_tokens=0, cached_input_tokens=0, reasoning_tokens=0, duration_ms=0)  # fmt: skip
+
+
+def rates(calls: list[int]) -> list[Signal]:
+    memory, found = call_rate.fresh(), []
+    for minute, number in enumerate(calls):
+        rows = [usage(minute, number)] if number else []
+        found += call_rate.detect(rows, T0 + minute * MINUTE, PANE, memory, Limits())
+    return found
+
+
+def test_a_steady_agent_that_explodes_is_found_in_its_minute() -> None:
+    (signal,) = rates([10] * 30 + [100])
+    assert signal.summary == "100 calls in this minute, usually 10"
+
+
+@pytest.mark.parametrize("last", [10, 29, 19])
+def test_a_small_rise_is_no_spike(last: int) -> None:
+    assert rates([10] * 30 + [last]) == []
+
+
+def test_bursty_traffic_is_no_spike() -> None:
+    draw = random.Random(3)
+    assert rates([int(draw.paretovariate(1.2) * 20) if draw.random() < 0.8 else 0 for _ in range(30)] * 4) == []
+
+
+def test_a_spike_is_not_learned_and_too_short_a_history_is_not_judged() -> None:
+    assert len(rates([10] * 30 + [100, 100, 100])) == 3
+    assert rates([10] * 19 + [500]) == []
