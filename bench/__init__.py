@@ -1,1 +1,1 @@
-"""Measurements and the tools around them. Nothing in the product imports it."""
+"""Benchmarks: each prints a table, none is a timed test."""

@@ -45,9 +45,9 @@ def parser() -> argparse.ArgumentParser:
 
     backtest = commands.add_parser("backtest", help="files through the same operators, without Kafka")
     backtest.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    backtest.add_argument("--out", type=Path, metavar="DIR", help="writes signals.jsonl, incidents.jsonl, revisions.jsonl")
+    backtest.add_argument("--out", type=Path, metavar="DIR", help="writes signals, incidents and revisions (.jsonl)")
     backtest.add_argument("--limits", type=Path, metavar="FILE", help="limits.yml in force")
-    backtest.add_argument("--against", type=Path, metavar="DIR", help="compare with an earlier --out: added, removed, changed")
+    backtest.add_argument("--against", type=Path, metavar="DIR", help="compare with an earlier --out")
     backtest.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     incidents = commands.add_parser("incidents", help="read incidents")

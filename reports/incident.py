@@ -6,14 +6,14 @@ or a service wrote is stripped of control characters.
 
 import textwrap
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from datetime import timedelta
 
-from schemas.incidents import Candidate, ContextGap, Incident
+from schemas.incidents import Candidate, ContextGap, Evidence, Incident
 from schemas.resources import kind_of, name_of
 from schemas.times import EPOCH, MICROS, format_span
 
 LABEL = 14  # width of the left column
-MOST_ROWS = 40  # of the timeline
 CLASS_TEXT = {
     "never_queried": "never asked",
     "stale_read": "read before it changed",
@@ -35,15 +35,11 @@ def plain(text: str) -> str:
 
 def clock(micros: int) -> str:
     """`14:09:02` in UTC."""
-    from datetime import timedelta
-
     return (EPOCH + timedelta(microseconds=micros)).strftime("%H:%M:%S")
 
 
 def day(micros: int) -> str:
     """`2026-03-02` in UTC."""
-    from datetime import timedelta
-
     return (EPOCH + timedelta(microseconds=micros)).strftime("%Y-%m-%d")
 
 
@@ -52,7 +48,7 @@ def render(incident: Incident, width: int = 100) -> str:
     kind = incident.kind.replace("_", " ").upper()
     state = incident.status + (" (provisional)" if incident.provisional else "")
     lines = [f"{kind} · {incident.severity} · {state} · {incident.incident_id}"]
-    lines += textwrap.wrap(plain(incident.title), width) + [""]
+    lines += [*textwrap.wrap(plain(incident.title), width), ""]
     rows: list[tuple[str, list[str]]] = [
         ("When", [_when(incident)]),
         ("What broke", _broke(incident)),
@@ -65,7 +61,7 @@ def render(incident: Incident, width: int = 100) -> str:
     ]
     for label, texts in rows:
         lines += _row(label, texts, width)
-    lines += ["", f"Timeline of {day(incident.started_at)}, UTC (» decisive)"]
+    lines += ["", f"Timeline of {day(incident.started_at)}, UTC (» marks what decided it)"]
     lines += _timeline(incident, width)
     return "\n".join(lines)
 
@@ -109,7 +105,9 @@ def _cause(incident: Incident) -> list[str]:
     lines = [f"{sure}: {first.shows}"]
     if incident.agent_id:
         version = f" {incident.agent_version}" if incident.agent_version else ""
-        lines.append(f"by {incident.agent_id}{version}, session {', '.join(incident.session_ids)}{_lag(first, incident)}")
+        lines.append(
+            f"by {incident.agent_id}{version}, session {', '.join(incident.session_ids)}{_lag(first, incident)}"
+        )
     return lines
 
 
@@ -165,15 +163,8 @@ def _first_steps(incident: Incident) -> list[str]:
 
 
 def _timeline(incident: Incident, width: int) -> list[str]:
-    rows: Sequence[tuple[int, str, str]] = sorted(
-        {(item.event_time, item.type, item.shows) for item in incident.evidence}
-    )
-    kept = list(rows)
-    if len(kept) > MOST_ROWS:
-        decisive = [row for row in kept if row[1] in DECISIVE]
-        kept = sorted({*kept[: MOST_ROWS // 2], *kept[-MOST_ROWS // 2 :], *decisive})
     out = []
-    for at, kind, shows in kept:
+    for at, kind, shows in _folded(incident):
         mark = "»" if kind in DECISIVE else " "
         out += textwrap.wrap(
             plain(shows),
@@ -184,6 +175,25 @@ def _timeline(incident: Incident, width: int) -> list[str]:
             max_lines=2,
             placeholder=" …",
         )
-    if len(kept) < len(rows):
-        out.append(f"  … {len(rows) - len(kept)} more rows in between")
     return out
+
+
+def _folded(incident: Incident) -> list[tuple[int, str, str]]:
+    """Rows of the timeline in order; symptoms of one kind on several resources are one row."""
+    groups: dict[tuple[str, str], list[Evidence]] = {}
+    for item in sorted(incident.evidence, key=lambda item: (item.event_time, item.event_id)):
+        head = item.shows.split(":")[0].split(" x")[0] if item.type == "symptom" else item.event_id
+        groups.setdefault((item.type, head), []).append(item)
+    rows = []
+    for (kind, head), items in groups.items():
+        first, last = items[0], items[-1]
+        resources = {item.resource for item in items}
+        shows = first.shows
+        if len(items) > 1 and kind == "symptom":
+            where = name_of(first.resource) if len(resources) == 1 else f"{len(resources)} resources"
+            message = first.shows.partition(":")[2]
+            shows = f"{head} on {where} until {clock(last.event_time)}" + (f":{message}" if message else "")
+        elif kind == "symptom" and first.resource and name_of(first.resource) not in shows:
+            shows = f"{name_of(first.resource)}: {shows}"
+        rows.append((first.event_time, kind, shows))
+    return sorted(rows)

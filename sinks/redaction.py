@@ -10,7 +10,7 @@ import polars as pl
 
 from schemas.events import LONG_TEXT
 
-SECRET_NAMES = (
+NAMES = (
     r"(?:[a-z0-9_.-]*(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?key(?:[_-]?id)?|private[_-]?key|"
     r"signing[_-]?key|credential|connection[_-]?string)s?|(?:[a-z0-9.-]*[_.-])?(?:token|auth|authorization|cookie|"
     r"session[_-]?key|pwd)|set-cookie|x-auth-token)"
@@ -20,21 +20,17 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     (r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)", "[private key]"),
     (r"\b([A-Za-z][A-Za-z0-9+.-]{1,20}://)[^\s/@:\"'\\]*:[^\s/@\"'\\]+@", "${1}[redacted]@"),
     (r"(?i)\b(bearer|basic)\s+[a-z0-9._~+/=-]{8,}", "${1} [redacted]"),
-    (rf"(?i)(\\*\"{SECRET_NAMES}\\*\"\s*:\s*\\+\")[^\"\\]+(\\+\")", "${1}[redacted]${2}"),
-    (rf"(?i)(\"{SECRET_NAMES}\"\s*:\s*\")(?:[^\"\\]|\\.)+(?:\"|\z)", '${1}[redacted]"'),
-    (rf"(?i)(\b{SECRET_NAMES}\s*[=:]\s*)(?:'[^']+'|[^\s\"'&,;<>\[\]{{}}\\]+)", "${1}[redacted]"),
+    (rf"(?i)(\\*\"{NAMES}\\*\"\s*:\s*\\+\")[^\"\\]+(\\+\")", "${1}[redacted]${2}"),
+    (rf"(?i)(\"{NAMES}\"\s*:\s*\")(?:[^\"\\]|\\.)+(?:\"|\z)", '${1}[redacted]"'),
+    (rf"(?i)(\b{NAMES}\s*[=:]\s*)(?:'[^']+'|[^\s\"'&,;<>\[\]{{}}\\]+)", "${1}[redacted]"),
     (r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*", "[token]"),
     (r"\b(?:sk|pk|rk)[-_](?:[a-z]+[-_])*[A-Za-z0-9_-]{16,}", "[key]"),
     (r"\b(?:ghp|gho|ghu|ghs|ghr)_[A-Za-z0-9]{20,}|\bgithub_pat_[A-Za-z0-9_]{20,}|\bglpat-[A-Za-z0-9_-]{16,}", "[key]"),
-    (
-        r"\bxox[abeprs]-[A-Za-z0-9-]{10,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bAIza[A-Za-z0-9_-]{30,}|\bnpm_[A-Za-z0-9]{30,}",
-        "[key]",
-    ),
+    (r"\bxox[abeprs]-[A-Za-z0-9-]{10,}|\bnpm_[A-Za-z0-9]{30,}", "[key]"),
+    (r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bAIza[A-Za-z0-9_-]{30,}", "[key]"),
     (r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}\b", "[e-mail]"),
-    (
-        r"\b(?:4\d{3}|5[1-5]\d{2}|2[2-7]\d{2}|6011|65\d{2})[ -]?\d{4}[ -]?\d{4}[ -]?\d{4}\b|\b3[47]\d{2}[ -]?\d{6}[ -]?\d{5}\b",
-        "[card]",
-    ),
+    (r"\b(?:4\d{3}|5[1-5]\d{2}|2[2-7]\d{2}|6011|65\d{2})[ -]?\d{4}[ -]?\d{4}[ -]?\d{4}\b", "[card]"),
+    (r"\b3[47]\d{2}[ -]?\d{6}[ -]?\d{5}\b", "[card]"),
 )
 COLUMNS = LONG_TEXT | {"previous_value"}
 

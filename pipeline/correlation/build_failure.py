@@ -61,7 +61,7 @@ def build(case: Case, now: int, around: Surroundings) -> Incident:
         agent_id=action.agent_id if action else None,
         agent_version=action.agent_version if action else None,
         session_ids=tuple(sorted({cause.action.session_id for cause in agents if cause.action})),
-        title=_title(case, judged),
+        title=_title(case, judged, around.topology),
         started_at=case.started_at,
         detected_at=case.opened_by.detected_at,
         updated_at=now,
@@ -94,8 +94,8 @@ def _scope(case: Case, judged: Judged) -> str | None:
     return max(counts, key=lambda scope: counts[scope], default=case.opened_by.scope)
 
 
-def _title(case: Case, judged: Judged) -> str:
-    failed = failed_names(case)
+def _title(case: Case, judged: Judged, topology: Topology) -> str:
+    failed = failed_names(case, topology)
     if judged.responsible:
         first = judged.responsible[0]
         who = first.action.agent_id if first.action else None

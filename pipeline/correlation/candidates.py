@@ -5,7 +5,6 @@ before,
 how big, and of what kind. It is compared with the weight of "nothing we saw" in attribution.py.
 """
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -92,11 +91,12 @@ def find(
             )
         )
     for change in changes:
-        if change.kind not in CHANGES or not _is_before(change.event_time, began):
+        at = took_effect(change)
+        if change.kind not in CHANGES or not _is_before(at, began):
             continue
         if any(is_effect_of(change, action) for action in near):
             continue  # what the agent did, seen from the cluster
-        factors = _factors(change.resource, change.event_time, began, failed, topology)
+        factors = _factors(change.resource, at, began, failed, topology)
         if factors is None:
             continue
         factors["size"] = _size(change.previous_value, change.value)
@@ -111,7 +111,7 @@ def find(
                 "agent" if is_agent else "change",
                 f"session {change.session_id}" if change.session_id else f"event {change.fact_id}",
                 change.resource,
-                change.event_time,
+                at,
                 _weight(factors),
                 factors,
                 describe_change(change),
@@ -120,6 +120,11 @@ def find(
         )
     kept = [cause for cause in found if cause.weight > 0.01]
     return sorted(kept, key=lambda cause: (-cause.weight, cause.event_time, cause.shows))
+
+
+def took_effect(change: Fact) -> int:
+    """When a change began to act: an event that only repeats what holds since long is no change of that moment."""
+    return min(change.event_time, change.valid_from)
 
 
 def is_effect_of(change: Fact, action: Action) -> bool:
@@ -180,12 +185,3 @@ def describe_change(change: Fact) -> str:
     return f"{change.kind} of {kind_of(change.resource) or ''}/{name_of(change.resource)}{values}{by}".replace(
         " /", " "
     )
-
-
-def replicas(action: Action) -> str | None:
-    """`6 to 24` where the action's arguments and expectations say so."""
-    try:
-        after = json.loads(action.tool_args or "{}").get("replicas")
-    except (json.JSONDecodeError, AttributeError):
-        return None
-    return str(after) if after is not None else None

@@ -7,6 +7,7 @@ place (resources that fail). What it says to the world is built from it in build
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.correlation.topology import Topology
 from schemas.incidents import Evidence
 from schemas.resources import kind_of, name_of
 from schemas.signals import Signal, stable_hash
@@ -82,7 +83,10 @@ def add_session_signal(case: Case, signal: Signal) -> None:
     """A loop, burn, rate or governance signal joins."""
     details = signal.details
     case.newest[signal.type] = signal
-    case.started_at = min(case.started_at, signal.window_start)
+    if signal.family == "feedback_loop" and not case.loops:
+        case.started_at = signal.window_start  # a burn that spoke first began with the session, not with the loop
+    elif signal.family == "feedback_loop" or not case.loops:
+        case.started_at = min(case.started_at, signal.window_start)
     case.last_activity = max(case.last_activity, signal.detected_at)
     if signal.session_id is not None:
         case.sessions[signal.session_id] = None
@@ -140,8 +144,12 @@ def node_failed_first(case: Case) -> bool:
     return bool(nodes) and min(nodes) <= min(others, default=min(nodes)) + MINUTE
 
 
-def failed_names(case: Case) -> str:
-    """What failed, for a title: `cart-db-0, cart-7d4b9 and 3 more`."""
-    names = [name_of(resource) for resource, _ in sorted(case.symptoms.items(), key=lambda item: (item[1], item[0]))]
-    shown = list(dict.fromkeys(names))
+def failed_names(case: Case, topology: Topology) -> str:
+    """What failed, for a title: owners rather than pods, first symptom first: `cart-db, cart and 3 more`."""
+    names: dict[str, None] = {}
+    for resource, _ in sorted(case.symptoms.items(), key=lambda item: (item[1], item[0])):
+        names[name_of(topology.family(resource))] = None
+    shown = list(names)
+    if len(shown) == 2:
+        return " and ".join(shown)
     return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")

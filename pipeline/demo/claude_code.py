@@ -33,8 +33,8 @@ ACCESS_OF_TOOL = {
     "Write": "write",
 }
 READING_COMMANDS = words(
-    "awk basename cat cd cut date df diff dirname du echo env false file find grep head id jq ls nl ps pwd "
-    "readlink rg sleep sort stat tail test tr tree true type uname uniq wc which whoami xargs"
+    "awk basename cat cd cut date df diff dirname du echo false file find grep head id jq ls nl ps pwd "
+    "readlink rg sleep sort stat tail test tr tree true type uname uniq wc which whoami"
 )
 READING_SUBCOMMANDS = {
     "git": words("blame describe diff log ls-files merge-base rev-parse show status"),
@@ -43,7 +43,7 @@ READING_SUBCOMMANDS = {
 DESTROYS = re.compile(
     r"(?:^|[\s;&|(])(?:rm|rmdir|shred|dd|mkfs|pkill|kill)\s|git\s+(?:reset\s+--hard|clean|push\s.*-f)"
 )
-WRITES_A_FILE = re.compile(r"(?<![0-9&>])>{1,2}(?!&)\s*(?!/dev/null)\S|\bsed\s+-i|\bfind\b.*-delete")
+WRITES_A_FILE = re.compile(r"(?<![0-9&>])>{1,2}(?!&)\s*(?!/dev/null)\S|\bsed\s+-i|\bfind\b.*-(?:delete|exec)")
 SEPARATORS = re.compile(r"\|\||&&|[;|\n]")
 ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=\S*$")
 

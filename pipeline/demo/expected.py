@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.demo import looping, partly_informed, sick_node, timeline
+from pipeline.demo.readings import SICK_NODE
 from pipeline.demo.recorder import TENANT, Event
 from pipeline.demo.story import SEED, story
 from schemas.times import MICROS, format_time
@@ -110,7 +111,7 @@ def _sick_node() -> Outcome:
         "agent_version": None,
         "session_ids": [],
         "verdict": "infrastructure",
-        "cause": {"resource": sick_node.SICK_NODE},
+        "cause": {"resource": SICK_NODE},
         "symptoms_from": format_time(timeline.MEMORY_FALLS_AT),
         "recovered_at": format_time(timeline.NODE_WELL_AT),
         "blast_radius_includes": [f"{sick_node.SCOPE}/pod/{pod}" for pod in (sick_node.KILLED, sick_node.EVICTED)],

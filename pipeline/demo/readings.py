@@ -56,7 +56,10 @@ def memory_runs_out(moment: int) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One metric of one resource: `usual` give or take `noise`, never outside least and most."""
+    """One metric of one resource: `usual` give or take `noise`, never outside least and most.
+
+    At another level the noise is as large in proportion.
+    """
 
     resource: str
     metric: str
@@ -71,9 +74,9 @@ class Series:
     def value(self, moment: int, unrest: float) -> float:
         """The value at a moment; `unrest` is between -1 and 1."""
         level = self.effect(moment)
-        scale = 1.0 if level is None else max(1.0, level / self.usual)
+        scale = 1.0 if level is None else level / self.usual
         wanted = (self.usual if level is None else level) + self.noise * scale * unrest
-        return round(min(self.most, max(self.least, wanted)), self.digits)
+        return float(round(min(self.most, max(self.least, wanted)), self.digits))
 
 
 SERIES = (

@@ -22,7 +22,7 @@ from schemas.registry import Schema
 from schemas.topics import MAX_MESSAGE_BYTES
 
 ORIGIN = {"partition": pl.Int32, "offset": pl.Int64, "ingest_time": pl.Int64}
-SMALL_BLOCK = 128  # messages; in smaller ones, reading them singly costs less than more blocks do
+SMALL_BLOCK = 256  # messages: where finding one bad among 3,000 is fastest (40 ms; 10 ms where all are good)
 
 Bad = tuple[int, Reason, str]  # position in the batch, why, what to do
 Part = tuple[list[int], pl.DataFrame]  # positions in the batch, and their rows in the newest schema's columns

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from schemas.codecs.nesting import DEEPEST, is_too_deep
 from schemas.codecs.single import UnreadableError
 from schemas.errors import Reason
-from schemas.events import EVENTS, TIME_COLUMNS, AgentSpan, ClusterEvent, MetricPoint
+from schemas.events import EVENTS, JSON_COLUMNS, TIME_COLUMNS, AgentSpan, ClusterEvent, MetricPoint
 
 AnyEvent = AgentSpan | MetricPoint | ClusterEvent
 TICK_TYPE: Final = "tick"
@@ -66,9 +66,13 @@ def load(data: bytes) -> dict[str, Any]:
 def event_of(found: dict[str, Any], record: str) -> AnyEvent:
     """The event of an object without `type` and `ingest_time`. Raises UnreadableError."""
     try:
-        return EVENTS[record].model_validate(found)
+        event = EVENTS[record].model_validate(found)
     except ValidationError as error:
         raise _unreadable(error, record) from None
+    for name in JSON_COLUMNS[record]:
+        if is_too_deep(getattr(event, name) or ""):
+            raise UnreadableError(Reason.NESTED_TOO_DEEP, f"{name} is nested more than {DEEPEST} deep; flatten it")
+    return event
 
 
 def decode(data: bytes, record: str) -> AnyEvent | None:

@@ -21,6 +21,7 @@ import polars as pl
 from schemas.registry import Schema
 
 BRANCH_ONE = 2  # the zig-zag varint of union index 1
+LENGTH_FIRST = frozenset({"string", "bytes"})
 FIXED = {"double": 8}
 
 
@@ -33,7 +34,12 @@ def is_exact(frame: pl.DataFrame, schema: Schema, sizes: Sequence[int], data: by
     start = length.cum_sum() - length
     fixed, varying = header_bytes, None  # length of a row up to this field: the same for all rows, and not
     branches: list[pl.Series] = []
-    for field, column in zip(schema.fields, frame.get_columns(), strict=True):
+    # one call for all columns: a call a column would cost more than the counting
+    text_sizes = frame.select(
+        pl.col(pl.String).str.len_bytes().cast(pl.Int64), pl.col(pl.Binary).bin.size().cast(pl.Int64)
+    )
+    for field in schema.fields:
+        column = text_sizes[field.name] if field.type in LENGTH_FIRST else frame[field.name]
         nulls = column.null_count()
         if nulls == len(column):
             fixed += 1  # the union index 0
@@ -64,10 +70,12 @@ def is_exact(frame: pl.DataFrame, schema: Schema, sizes: Sequence[int], data: by
 
 
 def _width(column: pl.Series, kind: str) -> pl.Series | int | None:
-    """Bytes of the shortest encoding of each value: one number where all have the same, None where it can't be said."""
-    if kind == "string" or kind == "bytes":
-        size = (column.str.len_bytes() if kind == "string" else column.bin.size()).cast(pl.Int64)
-        return size + _varint_width(size)
+    """Bytes of the shortest encoding of each value: one number where all have the same, None where it can't be said.
+
+    Of text the column holds the sizes, not the values.
+    """
+    if kind in LENGTH_FIRST:
+        return column + _varint_width(column)
     if kind == "long" or kind == "int":
         number = column.cast(pl.Int64)
         if number.min() < 0:  # type: ignore[operator]  # not all null

@@ -178,6 +178,8 @@ def decode_incident(data: bytes) -> Incident:
 
 def _number(data: bytes, at: int, end: int, name: str) -> tuple[int, int]:
     """A zig-zag varint and where it ends."""
+    if at < end and data[at] < 0x80:  # most are one byte
+        return (data[at] >> 1) ^ -(data[at] & 1), at + 1
     value = shift = 0
     for index in range(at, min(end, at + LONGEST_VARINT)):
         byte = data[index]

@@ -1,14 +1,17 @@
 """One connection pool to ClickHouse: SQL out, frames in. The only place that knows the client library.
 
-A frame goes as one Arrow stream in one INSERT, with a token: ClickHouse drops a second INSERT with a token it has seen, so
+A frame goes as one Arrow stream in one INSERT, with a token: ClickHouse drops a second INSERT with a token it knows, so
 a retry after an unknown answer does not double the rows. Safe to share between threads.
 """
 
 import io
+import random
 import re
+import threading
+import time
 import urllib.parse
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import clickhouse_connect
 import polars as pl
@@ -17,6 +20,7 @@ from clickhouse_connect.driver.exceptions import Error as CodedError
 
 from schemas.errors import ConfigurationError
 from sinks.clickhouse.errors import ClickHouseError
+from sinks.clickhouse.writer import Writer
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 INSERT_SETTINGS = {"async_insert": 0, "insert_deduplicate": 1, "input_format_allow_errors_num": 0}
@@ -106,6 +110,49 @@ def connect(
         raise _error(f"no connection to {parts.hostname}", error) from error
     driver.database = database  # only now: the greeting fails where it does not exist
     return Client(driver, database)
+
+
+class Secret(Protocol):
+    """A password that does not print itself."""
+
+    def get_secret_value(self) -> str: ...
+
+
+class ConnectionSettings(Protocol):
+    """Where ClickHouse is: the part of a worker's settings that matters here."""
+
+    @property
+    def clickhouse_url(self) -> str: ...
+    @property
+    def clickhouse_user(self) -> str: ...
+    @property
+    def clickhouse_password(self) -> Secret: ...
+    @property
+    def clickhouse_database(self) -> str: ...
+
+
+class LateClient:
+    """Connects at the first insert and not before: a ClickHouse that is down must not keep a worker from starting."""
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        self._settings = settings
+        self._client: Client | None = None
+        self._lock = threading.Lock()
+
+    def insert_frame(self, table: str, frame: pl.DataFrame, token: str) -> None:
+        """As `Client.insert_frame`."""
+        with self._lock:
+            if self._client is None:
+                at = self._settings
+                password = at.clickhouse_password.get_secret_value()
+                self._client = connect(at.clickhouse_url, at.clickhouse_user, password, at.clickhouse_database)
+            client = self._client
+        client.insert_frame(table, frame, token)
+
+
+def connect_writer(settings: ConnectionSettings, attempts: int = 1) -> Writer:
+    """The writer of a stage. With one attempt, it raises what is transient: the stage waits and calls again."""
+    return Writer(LateClient(settings), time.sleep, random.random, attempts=attempts)
 
 
 def _name(name: str) -> str:

@@ -1,6 +1,6 @@
 """What to do about an error of ClickHouse, decided once, by its number.
 
-    transient   the same rows with the same token again, until they are accepted; also whatever has no number (the network)
+    transient   the same rows with the same token again, until they are accepted; also what has no number (the network)
     bad_row     a row is to blame: halve the batch until it is alone, and give it back
     bad_setup   we are to blame (a missing table, no rights): stop; no row is blamed and none is lost
 

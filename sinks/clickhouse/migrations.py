@@ -98,8 +98,8 @@ def _missing(client: Client, migrations: list[Migration]) -> list[Migration]:
         row = applied.get(migration.number)
         if row and row["checksum"] != migration.checksum:
             raise ConfigurationError(
-                f"{migration.name} was changed after it was applied to {client.database} (as {row['name']}): put it back "
-                "as it was, and make the change in a new file."
+                f"{migration.name} was changed after it was applied to {client.database} (as {row['name']}): put it "
+                "back as it was, and make the change in a new file."
             )
     newest = max(applied, default=0)
     if newest > len(migrations):

@@ -64,7 +64,7 @@ def usage_frame(usage: Sequence[Usage]) -> pl.DataFrame:
 
 
 def incident_frame(incidents: Sequence[Incident]) -> pl.DataFrame:
-    """For `incidents` and `incident_revisions`: nested parts as JSON, `session_ids` as a list, three of them drawn out."""
+    """For `incidents` and `incident_revisions`: nested parts as JSON, sessions as a list, three values drawn out."""
     columns = newest("incident").columns | {"session_ids": pl.List(pl.String)}
     rows = [
         {name: _nested(incident, name) if name in NESTED_FIELDS else getattr(incident, name) for name in columns}

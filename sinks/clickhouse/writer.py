@@ -1,7 +1,8 @@
 """Writes frames until ClickHouse has accepted every row it can accept.
 
     1. insert: the whole frame, one token
-    2. transient error: the same rows and the same token again, with back-off and jitter, for ever; only `stop` ends it
+    2. transient error: the same rows and the same token again, with back-off and jitter: for ever, until told to stop,
+       or up to `attempts` and then raised, where the caller does the waiting (with the same frame and token)
     3. a row is to blame: halve, until it is alone; the others are written, that one is returned
     4. we are to blame: raise, so that nothing is acknowledged
 
@@ -52,6 +53,7 @@ class Writer:
     sleep: Callable[[float], object]
     random: Callable[[], float]
     is_stopping: Callable[[], bool] = lambda: False
+    attempts: int | None = None
     on_retry: Callable[[ClickHouseError, float], None] = lambda error, seconds: None
 
     def write(self, table: str, frame: pl.DataFrame, token: str) -> list[RejectedRow]:
@@ -75,15 +77,16 @@ class Writer:
         return []
 
     def _insert(self, table: str, frame: pl.DataFrame, token: str) -> None:
-        wait = FIRST_WAIT_SECONDS
+        wait, attempt = FIRST_WAIT_SECONDS, 0
         while True:
+            attempt += 1
             if self.is_stopping():
                 raise Stopped(f"Stopped before {frame.height} rows for {table} were accepted; they will be read again.")
             try:
                 self.client.insert_frame(table, frame, token)
                 return
             except ClickHouseError as error:
-                if error.verdict is not Verdict.TRANSIENT:
+                if error.verdict is not Verdict.TRANSIENT or attempt == self.attempts:
                     raise
                 seconds = wait * (0.5 + self.random() / 2)
                 self.on_retry(error, seconds)

@@ -1,0 +1,22 @@
+"""What several suites share: one embedded broker and one embedded database for the whole session."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.embedded import Database, MockKafka, embedded_database
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[MockKafka]:
+    """Every topic of Aftermath; make topics of your own for a test with `create_topic`."""
+    broker = MockKafka()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture(scope="session")
+def clickhouse() -> Iterator[Database]:
+    """chDB, over HTTP. A process can have one: tests use a database name each."""
+    with embedded_database() as database:
+        yield database

@@ -1,0 +1,104 @@
+"""A Kafka log in memory: events with stamps, spread over partitions, read in any batches. For replay identity."""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pipeline.core.limits import Limits
+from pipeline.core.panes import TimeRules
+from pipeline.operators.correlate import CorrelateOperator
+from pipeline.operators.detect import DetectOperator
+from pipeline.player import partition_for
+from schemas.codecs import TICK, Batch
+from schemas.codecs.blocks import decode_batch
+from schemas.codecs.single import decode_record, encode_event, encode_record
+from schemas.events import EVENTS, RECORD_TOPICS, TOPIC_RECORDS
+from schemas.incidents import Incident
+from schemas.signals import Marker, Reduced
+from schemas.times import parse_time
+from schemas.topics import source_name
+
+RULES = TimeRules()
+Stamped = tuple[int, str, bytes, bytes]  # stamp, topic, key, value
+Log = dict[tuple[str, int], list[tuple[int, bytes]]]
+
+
+def stamped(events: Sequence[Mapping[str, Any]], delay: Callable[[int], int] | None = None) -> list[Stamped]:
+    """Events in the order of their stamps: the running maximum of ingest times, in whole milliseconds."""
+    made = []
+    for event in events:
+        record = event["type"]
+        found = EVENTS[record].model_validate({k: v for k, v in event.items() if k not in ("type", "ingest_time")})
+        order = (
+            found.event_time + delay(found.event_time)
+            if delay
+            else parse_time(event.get("ingest_time") or found.event_time)
+        )
+        made.append((order, RECORD_TOPICS[record], found.key.encode(), encode_event(found)))
+    made.sort(key=lambda item: item[0])
+    top, out = 0, []
+    for order, topic, key, value in made:
+        top = max(top, order // 1000 * 1000)
+        out.append((top, topic, key, value))
+    return out
+
+
+def spread(messages: Sequence[Stamped], partitions: int) -> Log:
+    """The log that the player would write: ticks for every pane on every partition, and one at the end."""
+    log: Log = {(topic, number): [] for topic in TOPIC_RECORDS for number in range(partitions)}
+    told = 0
+    for stamp, topic, key, value in messages:
+        pane = RULES.pane_of(stamp)
+        if pane > told:
+            told = pane
+            for records in log.values():
+                records.append((pane, TICK))
+        log[topic, partition_for(key, partitions)].append((stamp, value))
+    for records in log.values():
+        records.append((messages[-1][0] + RULES.lateness + RULES.pane, TICK))
+    return log
+
+
+def run(log: Log, draw: random.Random, *, limits: Limits | None = None, signal_partitions: int = 1) -> list[Incident]:
+    """Every revision. Batches are cut, and sources interleaved, as `draw` has it; messages pass through their codecs."""
+    written: dict[str, list[tuple[int, Reduced | Marker]]] = {}
+    for (topic, number), records in log.items():
+        operator = DetectOperator(topic, number, f"run-{draw.random()}", signal_partitions, limits, RULES)
+        out: list[tuple[int, Reduced | Marker]] = []
+        start = 0
+        while start < len(records):
+            size = draw.choice((1, 7, 60, 1000))
+            part = records[start : start + size]
+            batch = Batch(
+                topic,
+                number,
+                range(start, start + len(part)),
+                [s for s, _ in part],
+                [None] * len(part),
+                [v for _, v in part],
+            )
+            out += operator.read(decode_batch(batch, TOPIC_RECORDS[topic])).messages
+            start += size
+        written[source_name(topic, number)] = [(to, decode_record(encode_record(message))) for to, message in out]
+    revisions = []
+    for partition in range(signal_partitions):
+        correlate = CorrelateOperator(list(written), limits, RULES)
+        queues = {source: [m for to, m in out if to == partition] for source, out in written.items()}
+        while any(queues.values()):
+            source = draw.choice(sorted(name for name, queue in queues.items() if queue))
+            size = draw.choice((1, 5, 50, 500))
+            revisions += correlate.read(queues[source][:size])
+            queues[source] = queues[source][size:]
+    return revisions
+
+
+def canonical(revisions: Sequence[Incident]) -> dict[str, list[str]]:
+    """incident id -> every revision as JSON, without where in the log its evidence stands: that changes with the log."""
+    found = defaultdict(list)
+    for incident in revisions:
+        bare = incident.model_copy(
+            update={"evidence": tuple(e.model_copy(update={"partition": -1, "offset": -1}) for e in incident.evidence)}
+        )
+        found[incident.incident_id].append(bare.model_dump_json())
+    return dict(found)
