@@ -150,6 +150,6 @@ def failed_names(case: Case, topology: Topology) -> str:
     for resource, _ in sorted(case.symptoms.items(), key=lambda item: (item[1], item[0])):
         names[name_of(topology.family(resource))] = None
     shown = list(names)
-    if len(shown) == 2:
-        return " and ".join(shown)
-    return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
+    if len(shown) > 3:
+        shown = [*shown[:3], f"{len(shown) - 3} more"]
+    return ", ".join(shown[:-1]) + f" and {shown[-1]}" if len(shown) > 1 else "".join(shown)

@@ -11,8 +11,8 @@ import logging
 import random
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Awaitable, Mapping
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import polars as pl
 
@@ -36,10 +36,11 @@ LONGEST_PAUSE_SECONDS = 30.0
 class TableWriter(Protocol):
     """Writes one frame to one table; blocks, called in a thread, one call at a time for each stage.
 
-    Raises DependencyError where it may work later, anything else where it will not.
+    Returns the rows that can never be written. Raises DependencyError where it may work later: the sink is down, or is
+    not set up as it must be; anything else where it will not.
     """
 
-    def write(self, table: str, frame: pl.DataFrame, token: str) -> object: ...
+    def write(self, table: str, frame: pl.DataFrame, token: str) -> Sequence[Any]: ...
 
 
 class BatchingStage(Stage[Memory]):
@@ -48,6 +49,7 @@ class BatchingStage(Stage[Memory]):
     def __init__(self, settings: Settings, fail: Fail, *, writer: TableWriter) -> None:
         super().__init__(settings, fail)
         self.rows_written: dict[str, int] = defaultdict(int)
+        self.rows_refused: dict[str, int] = defaultdict(int)
         self._writer = writer
         self._waiting: list[tuple[Element, Rows, asyncio.Future[None]]] = []
         self._waiting_bytes = 0
@@ -102,14 +104,17 @@ class BatchingStage(Stage[Memory]):
                 tokens[table].append(element.token)
         for table, parts in frames.items():
             frame = parts[0] if len(parts) == 1 else pl.concat(parts)
-            await self._write_until_taken(table, frame, stable_hash(table, tokens[table]))
-            self.rows_written[table] += frame.height
+            refused = await self._write_until_taken(table, frame, stable_hash(table, tokens[table]))
+            self.rows_written[table] += frame.height - len(refused)
+            if refused:
+                self.rows_refused[table] += len(refused)
+                log.error("%s cannot take %s rows, the first: %r", table, len(refused), refused[0])
 
-    async def _write_until_taken(self, table: str, frame: pl.DataFrame, token: str) -> None:
+    async def _write_until_taken(self, table: str, frame: pl.DataFrame, token: str) -> Sequence[Any]:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
-                await asyncio.to_thread(self._writer.write, table, frame, token)
+                refused = await asyncio.to_thread(self._writer.write, table, frame, token)
             except DependencyError as error:
                 if not self.waiting_on:
                     log.warning("%s waits for its sink: %s", self.name, error)
@@ -118,6 +123,6 @@ class BatchingStage(Stage[Memory]):
                 if self.waiting_on:
                     log.warning("%s goes on: its sink takes rows again", self.name)
                 self.waiting_on = ""
-                return
+                return refused
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the load
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pipeline.settings import Settings
-from tests.stages.kafka import MockKafka
+from tests.stages.kafka import Broker
 
 
 @pytest.fixture
-def kafka() -> Iterator[MockKafka]:
-    broker = MockKafka()
+def kafka() -> Iterator[Broker]:
+    broker = Broker()
     yield broker
     broker.close()
 
 
 @pytest.fixture
-def settings(kafka: MockKafka) -> Settings:
+def settings(kafka: Broker) -> Settings:
     return Settings(
         kafka=kafka.bootstrap,
         group_prefix=f"test-{uuid.uuid4().hex[:8]}",

@@ -5,12 +5,13 @@ from collections.abc import Awaitable
 
 import pytest
 
+from pipeline.embedded.broker import SYNC_GROUP
 from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.base import Stage, StageError
 from schemas.errors import Outcome
 from tests.stages.conftest import until
-from tests.stages.kafka import SYNC_GROUP, MockKafka
+from tests.stages.kafka import Broker
 
 pytestmark = pytest.mark.embedded
 TOPIC = "dead_letters.v1"  # one partition
@@ -22,7 +23,9 @@ class Recorder(Stage[None]):
     name = "recorder"
     topics = (TOPIC,)
 
-    def __init__(self, settings: Settings, *, rewinds: bool = False, confirms: bool = True, breaks_at: int = -1) -> None:
+    def __init__(
+        self, settings: Settings, *, rewinds: bool = False, confirms: bool = True, breaks_at: int = -1
+    ) -> None:
         self.errors: list[StageError] = []
         super().__init__(settings, self.errors.append)
         type(self).rewinds = rewinds
@@ -45,7 +48,7 @@ class Recorder(Stage[None]):
         return [record.offset for element in self.elements for record in element.records]
 
 
-async def test_all_records_of_a_fetch_come_as_one_element(kafka: MockKafka, settings: Settings) -> None:
+async def test_all_records_of_a_fetch_come_as_one_element(kafka: Broker, settings: Settings) -> None:
     kafka.produce(TOPIC, [b"%d" % number for number in range(500)])
     stage = Recorder(settings)
     await stage.start()
@@ -58,9 +61,7 @@ async def test_all_records_of_a_fetch_come_as_one_element(kafka: MockKafka, sett
     assert kafka.committed(settings.group("recorder"), TOPIC) == [500]
 
 
-async def test_nothing_is_committed_past_an_element_without_confirmed_effect(
-    kafka: MockKafka, settings: Settings
-) -> None:
+async def test_nothing_is_committed_past_an_element_without_confirmed_effect(kafka: Broker, settings: Settings) -> None:
     stage = Recorder(settings, confirms=False)
     await stage.start()
     for count in range(1, 5):
@@ -79,7 +80,7 @@ async def test_nothing_is_committed_past_an_element_without_confirmed_effect(
 
 
 async def test_a_stateless_stage_starts_where_it_was_confirmed_and_one_that_rewinds_at_the_start(
-    kafka: MockKafka, settings: Settings
+    kafka: Broker, settings: Settings
 ) -> None:
     kafka.produce(TOPIC, [b"x"] * 3)
     first = Recorder(settings)
@@ -103,7 +104,7 @@ async def test_a_stateless_stage_starts_where_it_was_confirmed_and_one_that_rewi
 
 
 async def test_an_error_in_a_stage_ends_it_and_commits_nothing_of_the_element(
-    kafka: MockKafka, settings: Settings
+    kafka: Broker, settings: Settings
 ) -> None:
     kafka.produce(TOPIC, [b"x"] * 3)
     stage = Recorder(settings, breaks_at=4)
@@ -112,14 +113,16 @@ async def test_an_error_in_a_stage_ends_it_and_commits_nothing_of_the_element(
     kafka.produce(TOPIC, [b"y"] * 3)
     await until(lambda: stage.errors)
     kafka.produce(TOPIC, [b"z"] * 3)
-    assert "recorder failed at dead_letters.v1/0 at offset 3: LookupError: this was not foreseen" in str(stage.errors[0])
+    assert "recorder failed at dead_letters.v1/0 at offset 3: LookupError: this was not foreseen" in str(
+        stage.errors[0]
+    )
     assert stage.counters[TOPIC][Outcome.FAILED] == 3
     await stage.stop()
     assert kafka.committed(settings.group("recorder"), TOPIC) == [3]
     assert stage.offsets == [0, 1, 2]
 
 
-async def test_reading_pauses_while_too_many_bytes_are_unconfirmed(kafka: MockKafka, settings: Settings) -> None:
+async def test_reading_pauses_while_too_many_bytes_are_unconfirmed(kafka: Broker, settings: Settings) -> None:
     stage = Recorder(settings.model_copy(update={"in_flight_mb": 1}), confirms=False)
     await stage.start()
     kafka.produce(TOPIC, [b"x" * 400_000] * 4)
@@ -137,7 +140,7 @@ async def test_reading_pauses_while_too_many_bytes_are_unconfirmed(kafka: MockKa
     assert await stage.stop()
 
 
-async def test_a_coordinator_error_while_nothing_is_read_is_not_silent(kafka: MockKafka, settings: Settings) -> None:
+async def test_a_coordinator_error_while_nothing_is_read_is_not_silent(kafka: Broker, settings: Settings) -> None:
     kafka.fail(SYNC_GROUP, 42)
     stage = Recorder(settings)
     await stage.start()

@@ -1,0 +1,51 @@
+"""record: what Aftermath found and did -> ClickHouse.
+
+    signals.v1        -> signals, agent_usage (markers, actions and facts are for correlate only)
+    incidents.v1      -> incidents, incident_revisions, incident_timeline
+    notifications.v1  -> notifications
+    dead_letters.v1   -> dead_letters, a redacted preview
+
+A row that comes twice (another run of detect, a revision produced again) has the same key, and the tables fold it.
+"""
+
+from pipeline.frontier import Element
+from pipeline.stages.batching import BatchingStage, Rows
+from schemas.codecs.single import decode, decode_incident, decode_record
+from schemas.signals import Reduced, Signal, Usage
+from schemas.topics import DEAD_LETTERS, INCIDENTS, NOTIFICATIONS, SIGNALS
+from sinks.clickhouse.rows import (
+    dead_letter_frame,
+    incident_frame,
+    notification_frame,
+    signal_frame,
+    timeline_frame,
+    usage_frame,
+)
+from sinks.dead_letters import preview_row
+
+
+class Record(BatchingStage[None]):
+    """One worker's share of the four topics."""
+
+    name = "record"
+    topics = (SIGNALS.name, INCIDENTS.name, NOTIFICATIONS.name, DEAD_LETTERS.name)
+
+    def rows(self, element: Element) -> Rows:
+        values = [record.value for record in element.records if record.value is not None]
+        if element.topic == SIGNALS.name:
+            rows = [message.row for message in map(decode_record, values) if isinstance(message, Reduced)]
+            return {
+                "signals": signal_frame([row for row in rows if isinstance(row, Signal)]),
+                "agent_usage": usage_frame([row for row in rows if isinstance(row, Usage)]),
+            }
+        if element.topic == INCIDENTS.name:
+            incidents = [decode_incident(value) for value in values]
+            frame = incident_frame(incidents)
+            return {
+                "incidents": frame,
+                "incident_revisions": frame,
+                "incident_timeline": timeline_frame(incidents),
+            }
+        if element.topic == NOTIFICATIONS.name:
+            return {"notifications": notification_frame([decode(value)[1] for value in values])}
+        return {"dead_letters": dead_letter_frame([preview_row(decode(value)[1]) for value in values])}

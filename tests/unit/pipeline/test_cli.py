@@ -1,0 +1,128 @@
+"""The command line: quick help, one-sentence errors, exit codes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytest
+
+from pipeline.cli import main, parser
+from tests.builders import span
+
+COMMANDS = [("demo",), ("run",), ("publish",), ("backtest",), ("incidents", "list"), ("incidents", "show"),
+            ("incidents", "timeline"), ("rules", "check"), ("setup",), ("doctor",)]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_command_has_help(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args([*words, "--help"])
+    assert ended.value.code == 0
+    assert "usage: aftermath" in capsys.readouterr().out
+
+
+def test_help_does_not_import_what_only_a_command_needs() -> None:
+    code = "import sys, pipeline.cli; print([m for m in ('polars', 'faust', 'pydantic', 'rich') if m in sys.modules])"
+    began = perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert perf_counter() - began < 5
+
+
+def lines(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def loop(number: int = 8) -> list[dict[str, Any]]:
+    return [span(4 * i, span_id=f"s{i}", tool_args={"id": 7}, result_digest="same") for i in range(number)]
+
+
+def test_backtest_writes_signals_incidents_and_revisions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = lines(tmp_path / "in.jsonl", loop())
+    assert main(["backtest", str(source), "--out", str(tmp_path / "out"), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (incident,) = [json.loads(row) for row in (tmp_path / "out/incidents.jsonl").read_text().splitlines()]
+    assert document["incidents"] == [incident]
+    assert incident["kind"] == "feedback_loop"
+    assert incident["started_at"] == "2026-03-02T14:00:00Z"
+    signals = [json.loads(row) for row in (tmp_path / "out/signals.jsonl").read_text().splitlines()]
+    assert [signal["type"] for signal in signals] == ["feedback_loop.exact"]
+
+
+def test_backtest_against_an_earlier_one_names_what_was_added_and_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = lines(tmp_path / "a.jsonl", loop(4)), lines(tmp_path / "b.jsonl", loop())
+    out = str(tmp_path / "out")
+    assert main(["backtest", str(first), "--out", out]) == 0
+    assert main(["backtest", str(second), "--against", out]) == 1
+    assert "removed: none" in capsys.readouterr().out
+    assert main(["backtest", str(first), "--against", out]) == 0
+
+
+def test_a_bad_line_is_named_counted_and_costs_nothing_else(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "in.jsonl"
+    rows = [json.dumps(row) for row in loop()]
+    source.write_text("\n".join([*rows[:3], "{broken", *rows[3:]]))
+    assert main(["backtest", str(source), "--json"]) == 0
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)
+    assert document["counts"]["agent.traces.v1"]["accepted"] == 8
+    assert sum(document["bad_lines"].values()) == 1
+    assert len(document["incidents"]) == 1
+
+
+@pytest.mark.parametrize(("words", "code", "says"), [
+    (["backtest", "nowhere.jsonl"], 2, "nowhere.jsonl"),
+    (["backtest", "{file}", "--limits", "nowhere.yml"], 2, "cannot read the limits file"),
+    (["run", "--stage", "fly"], 2, "There is no stage 'fly'"),
+    (["publish", "{file}", "--speed", "2"], 2, "--speed goes with --recorded"),
+    (["rules", "check", "nowhere"], 2, "nowhere"),
+])  # fmt: skip
+def test_errors_are_one_sentence_and_never_a_traceback(
+    words: list[str],
+    code: int,
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    source = str(lines(tmp_path / "in.jsonl", loop()))
+    monkeypatch.chdir(tmp_path)
+    assert main([word.replace("{file}", source) for word in words]) == code
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.startswith("aftermath: ")
+    assert "Traceback" not in error
+
+
+def test_reading_without_a_demo_or_a_server_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_URL", "http://127.0.0.1:9")
+    assert main(["incidents", "list"]) == 3
+    assert "ClickHouse does not answer at http://127.0.0.1:9" in capsys.readouterr().err
+
+
+def test_the_shipped_rules_are_right(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules", "check"]) == 0
+    assert "their tests pass" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("limits: [{match: {agent: x}}]", "limits.0.match.agent"),
+    ("limits: [{tokens_per_session: -1}]", "greater than 0"),
+    ("a: [", "is not YAML"),
+])  # fmt: skip
+def test_a_wrong_limits_file_is_refused_with_its_place(
+    text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, limits = lines(tmp_path / "in.jsonl", loop()), tmp_path / "limits.yml"
+    limits.write_text(text)
+    assert main(["backtest", str(source), "--limits", str(limits)]) == 2
+    assert says in capsys.readouterr().err
