@@ -55,7 +55,9 @@ STOP_SECONDS = 25.0
 READY_SECONDS = 60.0
 
 
-def build_stage(name: str, settings: Settings, fail: Fail, *, writer: Callable[[], TableWriter], out: Any) -> Stage[Any]:
+def build_stage(
+    name: str, settings: Settings, fail: Fail, *, writer: Callable[[], TableWriter], out: Any
+) -> Stage[Any]:
     """One stage with what it needs. Raises UsageError or ConfigurationError where a file it needs is wrong."""
     rules = TimeRules(lateness=settings.lateness, pane=settings.pane)
     match name:

@@ -6,6 +6,7 @@ event_time, and need not be sorted. What is merged lies on disk as the messages 
 (`recording.py`); so a backtest decodes the same bytes with the same code, and sees the same times, as a live run.
 """
 
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,12 @@ def merged(paths: Iterable[Path | str], on_bad: OnBad) -> Recording:
         for recorded in read_events(paths, on_bad):
             recording.add(recorded.event, recorded.value, recorded.order)
         recording.sort()
+    except OSError as error:
+        recording.close()
+        raise UsageError(
+            f"the temporary file of the recording cannot be written ({error.strerror or error}); "
+            f"make room in {tempfile.gettempdir()}, or set TMPDIR to where there is"
+        ) from error
     except BaseException:
         recording.close()
         raise

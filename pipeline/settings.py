@@ -55,9 +55,7 @@ class Settings(BaseSettings):
     clickhouse_user: str = "default"
     clickhouse_password: SecretStr = SecretStr("")
     clickhouse_database: str = Field("aftermath", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
-    recorded: bool = (
-        False  # the topics hold recorded data: record times are the player's, and nobody appends ticks
-    )
+    recorded: bool = False  # the topics hold recorded data: record times are the player's, and nobody appends ticks
     lateness_seconds: int = Field(10, ge=0, le=3600)
     pane_seconds: int = Field(5, ge=1, le=60)
     limits_file: Path | None = None
@@ -120,9 +118,7 @@ def load_settings(**overrides: Any) -> Settings:
             f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}"
             for fault in error.errors(include_input=False)
         )
-        raise ConfigurationError(
-            f"The settings (AFTERMATH_* or aftermath.toml) are wrong: {faults}."
-        ) from None
+        raise ConfigurationError(f"The settings (AFTERMATH_* or aftermath.toml) are wrong: {faults}.") from None
     except ValueError as error:  # the file is no TOML
         raise ConfigurationError(f"{CONFIG_FILE} cannot be read: {error}.") from None
 
@@ -140,9 +136,7 @@ def faust_settings(settings: Settings, stage: str) -> dict[str, Any]:
         "broker_session_timeout": float(settings.session_timeout_seconds),
         "broker_heartbeat_interval": min(3.0, settings.session_timeout_seconds / 5),
         "broker_rebalance_timeout": 30.0,
-        "broker_request_timeout": max(
-            40.0, settings.session_timeout_seconds + 10.0
-        ),  # must exceed the session's
+        "broker_request_timeout": max(40.0, settings.session_timeout_seconds + 10.0),  # must exceed the session's
         "broker_commit_interval": settings.commit_interval_seconds,
         "stream_buffer_maxsize": 16,  # elements, not messages
         "consumer_max_fetch_size": MEGABYTE,

@@ -61,9 +61,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         max_records: int | None = None,
     ) -> Mapping[TP, list[Element]]:
         consumer._coordinator.check_errors()
-        found = await super()._fetch_records(
-            consumer, active_partitions, timeout=timeout, max_records=max_records
-        )
+        found = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
         return cast(BatchConsumer, self.consumer).hand_out(found)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -93,9 +91,7 @@ class BatchConsumer(driver.Consumer):
         self._lock = threading.Lock()  # the consumer's thread hands out, the main thread confirms
         self._frontiers: dict[TP, Frontier] = {}
         self.epoch = 0
-        self.data_gaps: list[
-            tuple[str, int, int, int]
-        ] = []  # topic, partition, first and next offset never read
+        self.data_gaps: list[tuple[str, int, int, int]] = []  # topic, partition, first and next offset never read
         super().__init__(*args, **kwargs)
 
     def _new_consumer_thread(self) -> ConsumerThread:
@@ -111,15 +107,11 @@ class BatchConsumer(driver.Consumer):
         for tp, (earliest, end, committed) in offsets.items():
             floor = committed or 0
             if floor > end:
-                log.warning(
-                    "%s/%s: committed %s is past its end %s: was the topic made anew?", *tp, floor, end
-                )
+                log.warning("%s/%s: committed %s is past its end %s: was the topic made anew?", *tp, floor, end)
                 floor = earliest
             elif committed is not None and floor < earliest:
                 # H27: aiokafka would jump over them with a line at level INFO
-                log.error(
-                    "%s/%s: offsets %s to %s were deleted before they were read", *tp, floor, earliest - 1
-                )
+                log.error("%s/%s: offsets %s to %s were deleted before they were read", *tp, floor, earliest - 1)
                 self.data_gaps.append((*tp, floor, earliest))
                 floor = earliest
             starts[tp] = earliest if transport.rewinds or committed is None else floor
@@ -159,9 +151,7 @@ class BatchConsumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """One message a partition, whose value is the element."""
-        while (
-            self.in_flight_bytes >= cast(BatchTransport, self.transport).in_flight_bytes and self.flow_active
-        ):
+        while self.in_flight_bytes >= cast(BatchTransport, self.transport).in_flight_bytes and self.flow_active:
             if self.should_stop:
                 return
             await asyncio.sleep(ROOM_CHECK_SECONDS)
@@ -244,9 +234,7 @@ class BatchConsumer(driver.Consumer):
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         with self._lock:
-            return iter(
-                [tp for tp in self._frontiers if topics is None or tp in topics or tp.topic in topics]
-            )
+            return iter([tp for tp in self._frontiers if topics is None or tp in topics or tp.topic in topics])
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Gaps are inside an element, or between two: the frontier needs none of them."""

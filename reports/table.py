@@ -1,30 +1,26 @@
-"""Incidents as a table for a terminal."""
+"""Incidents as a list for a terminal: a line of facts and, below it, what happened, at any width."""
 
+import textwrap
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
 from reports.incident import clock, day, plain
 from schemas.incidents import Incident
 
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
+INDENT = " " * 10
 
 
-def incident_table(incidents: Sequence[Incident]) -> Table:
-    """One row an incident; the title wraps."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, expand=False)
-    for name in ("id", "since (UTC)", "severity", "status", "verdict", "what happened"):
-        table.add_column(name, no_wrap=name != "what happened", overflow="fold")
+def incident_list(incidents: Sequence[Incident], width: int) -> Text:
+    """One entry an incident; nothing is longer than `width` where words allow it."""
+    out = Text(f"{'id':<10}{'since (UTC)':<21}{'severity':<10}{'status':<10}verdict\n", style="bold")
     for incident in incidents:
         attribution = incident.attribution
-        table.add_row(
-            incident.incident_id[:8],
-            f"{day(incident.started_at)} {clock(incident.started_at)}",
-            Text(incident.severity, STYLES[incident.severity]),
-            incident.status,
-            f"{attribution.verdict} {attribution.probability:.0%}",
-            Text(plain(incident.title)),
-        )
-    return table
+        since = f"{day(incident.started_at)} {clock(incident.started_at)}"
+        out.append(f"{incident.incident_id[:8]:<10}{since:<21}", style="not bold")
+        out.append(f"{incident.severity:<10}", style=f"not bold {STYLES[incident.severity]}")
+        out.append(f"{incident.status:<10}{attribution.verdict} {attribution.probability:.0%}\n", style="not bold")
+        title = textwrap.wrap(plain(incident.title), width, initial_indent=INDENT, subsequent_indent=INDENT)
+        out.append("\n".join(title) + "\n", style="not bold")
+    return out

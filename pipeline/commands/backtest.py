@@ -7,12 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from pipeline.backtest import Backtest
+from pipeline.commands.terminal import terminal
 from pipeline.files import BadLine, batches
 from pipeline.limits import load_limits
-from reports.table import incident_table
+from reports.table import incident_list
 from schemas.errors import Outcome, UsageError
 from schemas.incidents import Incident
 
@@ -96,7 +95,8 @@ def _print(backtest: Backtest, bad: list[BadLine], out: Path | None) -> None:
     read = sum(found.total() for found in outcomes.counts.values())
     print(f"{read:,} events read, {late:,} late, {len(bad):,} bad lines; {len(outcomes.signals):,} signals")
     if outcomes.incidents:
-        Console().print(incident_table(outcomes.incidents))
+        screen = terminal()
+        screen.print(incident_list(outcomes.incidents, screen.width))
     else:
         print("No incidents.")
     if out is not None:

@@ -24,6 +24,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.app import Pipeline
 from pipeline.clock import monotonic
+from pipeline.commands.terminal import terminal
 from pipeline.demo.healthy import all_events
 from pipeline.demo.recording import recording_of
 from pipeline.embedded import embedded_broker, embedded_database, remove_connection_file, write_connection_file
@@ -33,7 +34,7 @@ from pipeline.player import Player, readers
 from pipeline.recording import Recording
 from pipeline.settings import Settings, load_settings
 from reports.incident import clock, render
-from reports.table import incident_table
+from reports.table import incident_list
 from schemas.errors import UsageError
 from schemas.incidents import Incident
 from schemas.topics import ALL
@@ -46,6 +47,7 @@ LIMITS = Path(__file__).parent.parent / "demo" / "limits.yml"
 DRAIN_SECONDS = 120.0
 FILES = {"agent_span": "agent_spans", "metric_point": "metric_points", "cluster_event": "cluster_events"}
 RETRY_SECONDS = 0.2
+MOST_WIDTH = 110
 
 
 @dataclass(slots=True)
@@ -67,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     if is_script:
         logging.getLogger().setLevel(logging.WARNING)
     stays = not (args.exit or is_script) and sys.stdout.isatty()
-    screen = Console(file=io.StringIO()) if is_script else Console(highlight=False)
+    screen = Console(file=io.StringIO()) if is_script else terminal()
     return asyncio.run(_demo(args, screen, stays=stays))
 
 
@@ -268,10 +270,10 @@ def _print(story: Story, screen: Console) -> None:
     screen.print(
         f"\n{story.messages:,} events in {seconds:.1f} s; {len(story.incidents)} incidents, as ClickHouse has them:\n"
     )
-    screen.print(incident_table(story.incidents))
+    screen.print(incident_list(story.incidents, min(MOST_WIDTH, screen.width)))
     if story.incidents:
         shown = next((i for i in story.incidents if i.kind == "agent_caused_failure"), story.incidents[0])
-        screen.print(render(shown, min(110, screen.width)), markup=False, highlight=False, soft_wrap=True)
+        screen.print(render(shown, min(MOST_WIDTH, screen.width)), markup=False, highlight=False, soft_wrap=True)
 
 
 def _say_next(screen: Console, story: Story, database: Database, *, stays: bool) -> None:

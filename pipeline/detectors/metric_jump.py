@@ -147,7 +147,7 @@ def _is_bad(metric: str, direction: int) -> bool:
 
 def _signal(row: dict[str, Any], value: float, series: Series, said: str, pane_size: int, limits: Limits) -> Signal:
     usual, spread = level(series.usual)
-    unit = f" {row['unit'].strip('{}')}" if row["unit"] and row["unit"] != "1" else ""
+    unit = f" {row['unit'].replace('{', '').replace('}', '')}" if row["unit"] and row["unit"] != "1" else ""
     verb = ("rose" if series.direction > 0 else "fell") if said == "opens" else "is back"
     shows = f"{row['metric']} of {name_of(row['resource'])} {verb} to {value:.4g}{unit}"
     shows += f", usually {usual:.4g}{unit}" if said == "opens" else ""

@@ -26,6 +26,8 @@ from schemas.errors import AftermathError, Outcome
 
 log = logging.getLogger(__name__)
 
+LEAVE_SECONDS = 8.0
+
 Memory = TypeVar("Memory")
 Fail = Callable[["StageError"], None]
 Counters = dict[str, dict[Outcome, int]]
@@ -96,7 +98,9 @@ class Stage(ABC, Generic[Memory]):
 
     @property
     def consumer(self) -> BatchConsumer:
-        """The consumer, once started."""
+        """The consumer. Raises RuntimeError before `start`."""
+        if self.app is None:
+            raise RuntimeError(f"{self.name} was not started")
         consumer: BatchConsumer = self.app.consumer
         return consumer
 
@@ -108,16 +112,15 @@ class Stage(ABC, Generic[Memory]):
         return self._memories[place]
 
     async def start(self) -> None:
-        """Join the group and begin to read. Returns before partitions are assigned."""
+        """Begin to join the group and to read. Returns before partitions are assigned."""
         await self.open()
         app = self.app = faust.App(**faust_settings(self.settings, self.name))
         check_faust_settings(app.conf)
-        app.transport = BatchTransport(
-            app, rewinds=self.rewinds, in_flight_bytes=self.settings.in_flight_mb * MEGABYTE
-        )
+        app.transport = BatchTransport(app, rewinds=self.rewinds, in_flight_bytes=self.settings.in_flight_mb * MEGABYTE)
         topic = app.topic(*self.topics, key_serializer="raw", value_serializer="raw")
         app.agent(topic, name=self.name, concurrency=1)(self._body)
-        await app.start()
+        # A task: Faust's start ends with the first assignment, which a broken coordinator never gives.
+        self.run_beside(app.start(), "start")
 
     async def stop(self, grace: float = 15.0) -> bool:
         """Finish what is in hand, commit the confirmed prefix, leave the group. False if something was left over."""
@@ -130,13 +133,17 @@ class Stage(ABC, Generic[Memory]):
                 while self._effects and not deadline.is_over:
                     await deadline.wait(asyncio.wait(set(self._effects)))
             is_drained = self._idle.is_set() and not self._effects
-            if is_drained and not self.app.crashed:
+            if is_drained and not self.app.crashed and self.consumer.frontiers():
                 await self.consumer.commit()
         for task in (*self._tasks, *self._effects):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._effects, return_exceptions=True)
         if self.app is not None:
-            await self.app.stop()
+            try:
+                await asyncio.wait_for(self.app.stop(), LEAVE_SECONDS)
+            except TimeoutError:
+                log.error("stage %s did not leave its group in %s s", self.name, LEAVE_SECONDS)
+                is_drained = False
         await self.close()
         return is_drained
 
@@ -256,7 +263,7 @@ class Stage(ABC, Generic[Memory]):
 
     def trouble(self) -> str | None:
         """What is broken for good; any thread may ask."""
-        if self.app is None or self._is_closing or not self.app.started:
+        if self.app is None or self._is_closing:
             return None
         if self.app.crashed:
             return f"Faust crashed: {self.app.crash_reason!r}"

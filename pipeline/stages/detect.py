@@ -89,9 +89,7 @@ class Detect(Stage[Partition]):
         batch = element.batch()
         decoded = decode_batch(batch, TOPIC_RECORDS[element.topic])
         partition.newest_ingest_time = max(partition.newest_ingest_time, decoded.newest_ingest_time)
-        partition.watch.see(
-            list(batch.offsets), {item.offset for item in decoded.rejected}, decoded.newest_ingest_time
-        )
+        partition.watch.see(list(batch.offsets), {item.offset for item in decoded.rejected}, decoded.newest_ingest_time)
         if partition.is_at_start:
             partition.operator.starts_at(batch.offsets[0], batch.ingest_times[0])
             partition.is_at_start = False
@@ -117,7 +115,7 @@ class Detect(Stage[Partition]):
         """Append a tick to each partition that was read to its end and whose newest record is more than a pane old."""
         while True:
             await asyncio.sleep(self.settings.pane_seconds / 2)
-            if self.app is None or not self.app.started:
+            if self.app is None:
                 continue
             now = self._now()
             ticks = [

@@ -130,4 +130,5 @@ class Publisher:
         left = await asyncio.to_thread(self._producer.flush, timeout)
         self._is_closing.set()
         await asyncio.to_thread(self._poller.join, 1.0)
+        del self._producer  # its connections end with it
         return int(left)

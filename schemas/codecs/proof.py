@@ -11,7 +11,7 @@ where these hold:
 3. So the place of every union index is known, and where a value was read the byte there is 2 (branch 1).
 
 A producer that pads its numbers is not wrong, only unproven: `blocks.py` then goes message by message.
-All of this is a few additions and comparisons on columns, about a quarter of the time that reading takes.
+All of this is a few additions and comparisons on columns, about a third of the time that reading takes.
 """
 
 from collections.abc import Sequence

@@ -81,15 +81,14 @@ def test_times_are_rfc3339_or_microseconds_and_ingest_time_may_be_recorded(tmp_p
         (json.dumps(metric(0, float("nan"))), Reason.NOT_FINITE, "NaN"),
         (json.dumps(span(0, attributes="[" * 33)), Reason.NESTED_TOO_DEEP, "attributes"),
         (
-            json.dumps(span(0, **dict.fromkeys(("tool_args", "summary", "expects", "attributes"), "€" * 65_536), model="€" * 512,
-                 context_facts="😀" * 65_536)),
+            json.dumps(span(0, **dict.fromkeys(("tool_args", "summary", "expects", "attributes"), "😀" * 65_536))),
             Reason.TOO_LARGE,
             "cut its texts",
         ),
         ('{"type": "agent_span", "summary": "' + "a" * LINE_LIMIT + '"}', Reason.TOO_LARGE, "cut its texts"),
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else None,
-)  # fmt: skip
+)
 def test_a_bad_line_is_named_with_its_place_and_loses_nothing_else(
     tmp_path: Path, line: str, reason: Reason, said: str
 ) -> None:
@@ -202,7 +201,7 @@ def test_messages_have_the_topic_and_key_that_services_send_them_with(tmp_path: 
 def test_events_come_back_as_they_were(tmp_path: Path) -> None:
     row = span(0, step=3, start_time=at(-1), attributes={"a": [1]})
     with merged([write(tmp_path / "a.jsonl", [row])], refuse) as recording:
-        (found, _), = recording.events()  # fmt: skip
+        [(found, _)] = recording.events()
     assert found == AgentSpan.model_validate({name: value for name, value in row.items() if name != "type"})
 
 
@@ -246,5 +245,5 @@ def test_nothing_of_a_file_is_lost_between_lines_and_frames(tmp_path: Path) -> N
 
 def test_a_reader_that_stops_at_the_first_bad_line_leaves_nothing_open(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl.zst", [span(1), "bad", span(2)])
-    with pytest.raises(AssertionError, match="a.jsonl.zst:2: malformed"):
+    with pytest.raises(AssertionError, match=r"a\.jsonl\.zst:2: malformed"):
         merged([path], refuse)

@@ -192,6 +192,12 @@ def test_a_batch_of_nothing_but_bad_messages_is_an_empty_frame() -> None:
     assert refused(decoded) == [(offset, Reason.UNKNOWN_ENCODING) for offset in (100, 101, 102)]
 
 
+def test_a_batch_of_nothing_but_wrong_values_is_an_empty_frame() -> None:
+    decoded = decode([avro(span(0, event_time=0))] * 2)
+    assert refused(decoded) == [(100, Reason.TIME_OUT_OF_RANGE), (101, Reason.TIME_OUT_OF_RANGE)]
+    assert decoded.frame.equals(empty_frame("agent_span"))
+
+
 def test_limits_hold_on_both_sides() -> None:
     rows = [
         span(0, agent_id="ä" * 512, summary="ä" * 65_536, attributes='"[[' + "[" * 40 + '"', max_steps=1),
