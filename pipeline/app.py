@@ -117,6 +117,7 @@ class Pipeline:
     async def start(self) -> None:
         """Check, join the groups, begin to read. Raises AftermathError where it must not start."""
         self_test()
+        logging.getLogger("mode.timers").setLevel(logging.ERROR)  # else it tells of each commit that took its time
         await asyncio.to_thread(check_topics, self.settings)
         try:
             await asyncio.gather(*(stage.start() for stage in self.stages.values()))

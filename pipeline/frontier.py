@@ -6,9 +6,8 @@ committed. Elements may be confirmed in any order; the frontier moves over the c
 Kafka, no clock. Not thread-safe: the consumer holds a lock round it.
 """
 
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from schemas.codecs import Batch
@@ -68,6 +67,44 @@ class Element:
         return f"{self.topic}:{self.partition}:{self.records[0].offset}-{self.end - 1}"
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where reading of a partition starts.
+
+    at: the first offset to read. floor: what the group had confirmed, as far as it still means something.
+    lost: offsets that were deleted before the group read them, from the floor it had.
+    """
+
+    at: int
+    floor: int
+    lost: int = 0
+
+
+def where_to_start(earliest: int, end: int, committed: int | None, *, rewinds: bool) -> Start:
+    """Decide from the earliest offset, the offset of the next record, and what the group has committed."""
+    if committed is None:
+        return Start(earliest, 0)
+    if committed > end:  # the topic was made anew: what was committed is of another one
+        return Start(earliest, 0)
+    if committed < earliest:
+        return Start(earliest, earliest, earliest - committed)
+    return Start(earliest if rewinds else committed, committed)
+
+
+def joined(first: Element, second: Element) -> Element:
+    """Two elements of one partition, the second right behind the first, as one. Raises ValueError if they are not so."""
+    if (first.topic, first.partition, first.epoch, first.end) != (
+        second.topic,
+        second.partition,
+        second.epoch,
+        second.begin,
+    ):
+        raise ValueError(f"{second.token} does not come right after {first.token}")
+    return replace(
+        first, records=[*first.records, *second.records], end=second.end, size=first.size + second.size
+    )
+
+
 @dataclass(slots=True)
 class _Handed:
     end: int
@@ -83,36 +120,35 @@ class Frontier:
         self.offset = start  # first offset whose effect is not confirmed
         self.read_to = start  # first offset not handed out
         self.in_flight = 0  # bytes handed out and not confirmed
-        self._open: deque[_Handed] = deque()
-        self._by_end: dict[int, _Handed] = {}
+        self._open: dict[int, _Handed] = {}  # by where it begins, in offset order
 
     def hand_out(self, end: int, size: int) -> int:
-        """Note an element that ends before `end`; returns where it begins. Raises ValueError if it goes backwards."""
+        """Note records that end before `end`; returns where they begin. Raises ValueError if it goes backwards."""
         if end <= self.read_to:
-            raise ValueError(f"an element ends at offset {end}, but {self.read_to} was already read")
+            raise ValueError(f"records end at offset {end}, but {self.read_to} was already read")
         begin, self.read_to = self.read_to, end
-        handed = _Handed(end, size)
-        self._open.append(handed)
-        self._by_end[end] = handed
+        self._open[begin] = _Handed(end, size)
         self.in_flight += size
         return begin
 
-    def confirm(self, end: int) -> None:
-        """The effects of the element that ends before `end` are confirmed. Raises ValueError if there is no such one."""
-        handed = self._by_end.pop(end, None)
-        if handed is None:
-            raise ValueError(f"no element that ends at offset {end} is waiting to be confirmed")
-        handed.is_confirmed = True
-        self.in_flight -= handed.size
-        while self._open and self._open[0].is_confirmed:
-            self.offset = self._open.popleft().end
+    def confirm(self, begin: int, end: int) -> None:
+        """The effects of the records from `begin` up to `end` are confirmed; both are bounds of what was handed out.
+
+        Raises ValueError if no such records wait for it.
+        """
+        at = begin
+        while at < end:
+            handed = self._open.get(at)
+            if handed is None or handed.is_confirmed or handed.end > end:
+                raise ValueError(f"no records from offset {begin} to {end} wait to be confirmed")
+            handed.is_confirmed = True
+            self.in_flight -= handed.size
+            at = handed.end
+        while (head := self._open.get(self.offset)) is not None and head.is_confirmed:
+            del self._open[self.offset]
+            self.offset = head.end
 
     @property
     def committable(self) -> int | None:
         """The offset to commit, or None while it would not move the group forward."""
         return self.offset if self.offset > self.floor else None
-
-    @property
-    def is_idle(self) -> bool:
-        """Nothing handed out waits for its confirmation."""
-        return not self._open

@@ -57,7 +57,7 @@ class Offsets:
                     "group.id": group,
                     "enable.auto.commit": False,
                     "enable.auto.offset.store": False,
-                    "log_level": 3,
+                    "log_level": 0,
                 }
             )
         return self._clients[group]

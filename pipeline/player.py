@@ -190,7 +190,7 @@ class Ahead:
         self._total = 0
         self._looked_at = -LOOK_SECONDS
         self._behind = 0  # messages in the topics behind the inputs, not confirmed
-        self._is_behind_full = False
+        self._behind_most = 0  # of one partition
 
     def sending(self, topic: str, partition: int, size: int) -> None:
         """A message is on its way."""
@@ -211,11 +211,10 @@ class Ahead:
         if since - self._looked_at >= 1.0:
             self._look()
         seen = (self._total, self._behind)
-        while (
-            self._bytes.get((topic, partition), 0) + size > AHEAD_BYTES
-            or self._total + size > AHEAD_BYTES_TOTAL
-            or self._is_behind_full
-        ) and not should_stop():
+        if not self._is_over(topic, partition, size, 1.0):
+            return
+        # Then down to half of it: a message at a time would make batches of one message
+        while self._is_over(topic, partition, size, 0.5) and not should_stop():
             poll(LOOK_SECONDS)
             self._look()
             if (self._total, self._behind) != seen:
@@ -225,6 +224,14 @@ class Ahead:
                     f"The stages have confirmed nothing for {STUCK_SECONDS:.0f} s;"
                     " check that the workers run (aftermath run) and see their logs."
                 )
+
+    def _is_over(self, topic: str, partition: int, size: int, share: float) -> bool:
+        mine = self._bytes.get((topic, partition), 0)
+        return (
+            (mine > 0 and mine + size > AHEAD_BYTES * share)
+            or (self._total > 0 and self._total + size > AHEAD_BYTES_TOTAL * share)
+            or self._behind_most > AHEAD_MESSAGES * share
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -247,7 +254,7 @@ class Ahead:
         ends = self._offsets.ends({BY_NAME[topic] for topic, _ in behind})
         lags = [ends[place] - offset for place, offset in behind.items()]
         self._behind = sum(lags)
-        self._is_behind_full = max(lags, default=0) > AHEAD_MESSAGES
+        self._behind_most = max(lags, default=0)
 
 
 def new_producer(kafka: str) -> Producer:
@@ -265,7 +272,7 @@ def new_producer(kafka: str) -> Producer:
             "queue.buffering.max.kbytes": 262_144,
             "queue.buffering.max.messages": 100_000,
             "message.max.bytes": MAX_MESSAGE_BYTES,
-            "log_level": 3,
+            "log_level": 0,
         }
     )
 

@@ -95,7 +95,7 @@ def _check_times(admin: AdminClient, settings: Settings) -> None:
 
 
 def _admin(settings: Settings) -> AdminClient:
-    return AdminClient({"bootstrap.servers": settings.kafka, "log_level": 3})
+    return AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
 
 
 def _describe(admin: AdminClient, settings: Settings) -> Any:

@@ -36,13 +36,15 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from pipeline.frontier import Element, Frontier
+from pipeline.frontier import Element, Frontier, joined, where_to_start
 from schemas.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
 FETCH_WAIT_MS = 250  # the driver's 1500 delays a partition whose broker is waiting for the others
 ROOM_CHECK_SECONDS = 0.01
+JOIN_SECONDS = 0.02
+JOIN_BYTES = 2_000_000
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -91,6 +93,7 @@ class BatchConsumer(driver.Consumer):
         self._lock = threading.Lock()  # the consumer's thread hands out, the main thread confirms
         self._frontiers: dict[TP, Frontier] = {}
         self.epoch = 0
+        self.untaken = 0  # elements of this epoch that are in Faust's queue, or that the stage is taking
         self.data_gaps: list[tuple[str, int, int, int]] = []  # topic, partition, first and next offset never read
         super().__init__(*args, **kwargs)
 
@@ -101,24 +104,22 @@ class BatchConsumer(driver.Consumer):
 
     def begin_epoch(self, offsets: Mapping[TP, tuple[int, int, int | None]]) -> dict[TP, int]:
         """Where to read from, given the earliest, the next and the committed offset of each assigned partition."""
-        transport = cast(BatchTransport, self.transport)
+        rewinds = cast(BatchTransport, self.transport).rewinds
         starts: dict[TP, int] = {}
         frontiers: dict[TP, Frontier] = {}
         for tp, (earliest, end, committed) in offsets.items():
-            floor = committed or 0
-            if floor > end:
-                log.warning("%s/%s: committed %s is past its end %s: was the topic made anew?", *tp, floor, end)
-                floor = earliest
-            elif committed is not None and floor < earliest:
-                # H27: aiokafka would jump over them with a line at level INFO
-                log.error("%s/%s: offsets %s to %s were deleted before they were read", *tp, floor, earliest - 1)
-                self.data_gaps.append((*tp, floor, earliest))
-                floor = earliest
-            starts[tp] = earliest if transport.rewinds or committed is None else floor
-            frontiers[tp] = Frontier(starts[tp], floor)
+            start = where_to_start(earliest, end, committed, rewinds=rewinds)
+            if start.lost:  # H27: aiokafka jumps over them with a line at level INFO
+                log.error("%s/%s: %s messages were deleted before they were read", *tp, start.lost)
+                self.data_gaps.append((*tp, start.floor - start.lost, start.floor))
+            if committed is not None and committed > end:
+                log.warning("%s/%s: committed %s is past its end %s; reading all of it", *tp, committed, end)
+            starts[tp] = start.at
+            frontiers[tp] = Frontier(start.at, start.floor)
         with self._lock:
             self._frontiers = frontiers
             self.epoch += 1
+            self.untaken = 0
         return starts
 
     # -- what is handed out
@@ -150,22 +151,39 @@ class BatchConsumer(driver.Consumer):
         return elements
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
-        """One message a partition, whose value is the element."""
-        while self.in_flight_bytes >= cast(BatchTransport, self.transport).in_flight_bytes and self.flow_active:
-            if self.should_stop:
+        """One message a partition, whose value is the element.
+
+        While the stage is busy with what it has, what is fetched joins: elements grow as a stage falls behind, so
+        that many small batches of a broker do not cost it one call each.
+        """
+        gathered: dict[TP, Element] = {}
+        size = 0
+        while True:
+            while self.in_flight_bytes >= cast(BatchTransport, self.transport).in_flight_bytes and self.flow_active:
+                if self.should_stop or (gathered and not self.untaken):
+                    break
+                await asyncio.sleep(ROOM_CHECK_SECONDS)
+            else:
+                found, _ = await self._wait_next_records(JOIN_SECONDS if gathered else timeout)
+                for tp, elements in (found or {}).items():
+                    for element in cast(list[Element], elements):
+                        before = gathered.get(tp)
+                        is_next = before is not None and before.epoch == element.epoch
+                        gathered[tp] = joined(before, element) if before is not None and is_next else element
+                        size += element.size
+            # While the flow is stopped Faust is rebalancing: a seek follows, and all of this is read again.
+            if not gathered or self.should_stop or not self.flow_active:
                 return
-            await asyncio.sleep(ROOM_CHECK_SECONDS)
-        found, _ = await self._wait_next_records(timeout)
-        # While the flow is stopped Faust is rebalancing: a seek follows, and all of this is read again.
-        if not found or self.should_stop or not self.flow_active:
-            return
-        for tp, elements in found.items():
-            for element in cast(list[Element], elements):
-                if not self.flow_active:
-                    return
-                if element.epoch == self.epoch:
-                    self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-                    yield tp, self._to_message(tp, element)
+            if not self.untaken or size >= JOIN_BYTES:
+                break
+        for tp, element in gathered.items():
+            if not self.flow_active:
+                return
+            if element.epoch == self.epoch:
+                with self._lock:
+                    self.untaken += 1
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                yield tp, self._to_message(tp, element)
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         element = cast(Element, record)
@@ -199,8 +217,14 @@ class BatchConsumer(driver.Consumer):
         with self._lock:
             if element.epoch != self.epoch:
                 return False
-            self._frontiers[TP(element.topic, element.partition)].confirm(element.end)
+            self._frontiers[TP(element.topic, element.partition)].confirm(element.begin, element.end)
             return True
+
+    def taken(self, element: Element) -> None:
+        """The stage is ready for the next element."""
+        with self._lock:
+            if element.epoch == self.epoch:
+                self.untaken -= 1
 
     @property
     def in_flight_bytes(self) -> int:

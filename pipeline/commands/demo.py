@@ -48,6 +48,7 @@ DRAIN_SECONDS = 120.0
 FILES = {"agent_span": "agent_spans", "metric_point": "metric_points", "cluster_event": "cluster_events"}
 RETRY_SECONDS = 0.2
 MOST_WIDTH = 110
+LOOK_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -104,7 +105,7 @@ async def _demo(args: argparse.Namespace, screen: Console, *, stays: bool) -> in
         write_connection_file(DEFAULT_PATH, kafka, database)
         try:
             settings = _settings(kafka, database)
-            with _progress(screen) as progress:
+            with _progress(screen, len(recording)) as progress:
                 await _play(args, story, settings, recording, client, progress, told)
             if args.json:
                 print(json.dumps(_document(story), ensure_ascii=False))
@@ -143,13 +144,84 @@ def _settings(kafka: str, database: Database) -> Settings:
     )
 
 
+def _by_time(incident: Incident) -> tuple[int, str]:
+    return incident.started_at, incident.incident_id
+
+
+@contextmanager
+def _phase(story: Story, name: str) -> Iterator[None]:
+    began = monotonic()
+    try:
+        yield
+    finally:
+        story.seconds[name] = round(monotonic() - began, 3)
+
+
+class Shown:
+    """The progress bars, and a stream whose text appears above them: that is where pages are printed."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress = progress
+        self._sent = progress.add_task("published", total=total, says="")
+        self._read = progress.add_task("read on   ", total=1, says="", visible=False)
+        self._most = 1
+        self.stream: Any = _Above(progress.console.print)
+
+    def update(self, event_time: int, messages: int, _: int) -> None:
+        """Called by the player, from its thread."""
+        self._progress.update(
+            self._sent, completed=messages, says=f"{messages:,} events, story time {clock(event_time)}"
+        )
+
+    def waiting(self, messages: int) -> None:
+        """So many messages are still to be read by a stage."""
+        self._most = max(self._most, messages)
+        says = f"{messages:,} messages wait for a stage"
+        self._progress.update(self._read, total=self._most, completed=self._most - messages, says=says, visible=True)
+
+    def done(self) -> None:
+        """Everything was read through."""
+        self.waiting(0)
+
+
+async def _watch(pipeline: Pipeline, progress: Shown) -> None:
+    while True:
+        progress.waiting(sum(stage.lag() for stage in pipeline.stages.values()))
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+class _Above(io.TextIOBase):
+    def __init__(self, show: Callable[..., None]) -> None:
+        self._show = show
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    def write(self, text: str) -> int:
+        self._show(text, end="", markup=False, highlight=False, soft_wrap=True)
+        return len(text)
+
+
+@contextmanager
+def _progress(screen: Console, total: int) -> Iterator[Shown]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[says]}"),
+    )
+    with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        yield Shown(progress, total)
+
+
 async def _play(
     args: argparse.Namespace,
     story: Story,
     settings: Settings,
     recording: Recording,
     client: Client,
-    progress: "Shown",
+    progress: Shown,
     told: asyncio.Event,
 ) -> None:
     def writer() -> Writer:
@@ -173,12 +245,15 @@ async def _play(
                 progress=progress.update,
                 should_stop=lambda: told.is_set() or pipeline.error is not None,
             )
-            progress.total = len(recording)
             played = await asyncio.to_thread(player.play, recording.messages())
             pipeline.check()
             story.messages = played.messages
         with _phase(story, "drain"):
-            await pipeline.drain(DRAIN_SECONDS)
+            watching = asyncio.create_task(_watch(pipeline, progress))
+            try:
+                await pipeline.drain(DRAIN_SECONDS)
+            finally:
+                watching.cancel()
             progress.done()
         story.counts = {
             topic: {str(outcome): number for outcome, number in counts.items()}
@@ -192,62 +267,6 @@ async def _play(
     finally:
         with _phase(story, "stop"):
             await pipeline.stop()
-
-
-def _by_time(incident: Incident) -> tuple[int, str]:
-    return incident.started_at, incident.incident_id
-
-
-@contextmanager
-def _phase(story: Story, name: str) -> Iterator[None]:
-    began = monotonic()
-    try:
-        yield
-    finally:
-        story.seconds[name] = round(monotonic() - began, 3)
-
-
-class Shown:
-    """The progress bar, and a stream whose text appears above it: that is where pages are printed."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("playing", total=None, at="")
-        self.total = 0
-        self.stream: Any = _Above(progress.console.print)
-
-    def update(self, event_time: int, messages: int, _: int) -> None:
-        """Called by the player, from its thread."""
-        self._progress.update(self._task, total=self.total, completed=messages, at=clock(event_time))
-
-    def done(self) -> None:
-        """Everything was read through."""
-        self._progress.update(self._task, completed=self.total, description="played")
-
-
-class _Above(io.TextIOBase):
-    def __init__(self, show: Callable[..., None]) -> None:
-        self._show = show
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return "utf-8"
-
-    def write(self, text: str) -> int:
-        self._show(text, end="", markup=False, highlight=False, soft_wrap=True)
-        return len(text)
-
-
-@contextmanager
-def _progress(screen: Console) -> Iterator[Shown]:
-    columns = (
-        TextColumn("[progress.description]{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,.0f} of {task.total:,.0f} events, story time {task.fields[at]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=screen, transient=False, disable=not screen.is_terminal) as progress:
-        yield Shown(progress)
 
 
 def _document(story: Story) -> dict[str, Any]:

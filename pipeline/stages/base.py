@@ -198,6 +198,7 @@ class Stage(ABC, Generic[Memory]):
             await _until_cancelled()
         finally:
             self._idle.set()
+            self.consumer.taken(element)
 
     def _hand_on(self, element: Element, effect: Awaitable[None] | None) -> None:
         if effect is None:

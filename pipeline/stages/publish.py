@@ -6,6 +6,7 @@ aiokafka's, which comes with Faust, does not. `produce` only queues: a thread se
 """
 
 import asyncio
+import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from confluent_kafka import KafkaException, Producer
 
 from schemas.errors import DependencyError
 from schemas.topics import MAX_MESSAGE_BYTES
+
+log = logging.getLogger(__name__)
 
 FULL_WAIT_SECONDS = 0.05
 DELIVERY_TIMEOUT_MS = 120_000
@@ -79,8 +82,8 @@ class Publisher:
                 "queue.buffering.max.kbytes": 262_144,
                 "queue.buffering.max.messages": 100_000,
                 "message.max.bytes": MAX_MESSAGE_BYTES,
-                "log_level": 3,
-            }
+            },
+            logger=log,  # else librdkafka writes to standard error
         )
         self._is_closing = threading.Event()
         self._poller = threading.Thread(target=self._serve, name=f"{name} delivery reports", daemon=True)

@@ -26,7 +26,7 @@ async def read_whole_topic(kafka: str, topic: Topic) -> AsyncIterator[bytes]:
             "auto.offset.reset": "earliest",
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 50,
-            "log_level": 3,
+            "log_level": 0,
         }
     )
     loop = asyncio.get_running_loop()

@@ -1,12 +1,16 @@
-"""A broker for each test module, and a group prefix for each test."""
+"""A broker and a group prefix for each test, and sinks and receivers that record."""
 
 import asyncio
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from typing import Any
 
+import polars as pl
 import pytest
 
 from pipeline.settings import Settings
+from schemas.errors import DependencyError
 from tests.stages.kafka import Broker
 
 
@@ -19,13 +23,37 @@ def kafka() -> Iterator[Broker]:
 
 @pytest.fixture
 def settings(kafka: Broker) -> Settings:
-    return Settings(
+    made = Settings(
         kafka=kafka.bootstrap,
         group_prefix=f"test-{uuid.uuid4().hex[:8]}",
         recorded=True,
-        session_timeout_seconds=6,
         commit_interval_seconds=0.1,
     )
+    # Less than a real broker allows: the mock cluster waits so long after a member has left.
+    return made.model_copy(update={"session_timeout_seconds": 2})
+
+
+class Sink:
+    """Keeps the rows; `is_down` refuses them as ClickHouse does when it is down."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.tokens: list[tuple[str, str]] = []
+        self.is_down = False
+        self.refused = 0
+
+    def write(self, table: str, frame: pl.DataFrame, token: str) -> list[Any]:
+        self.tokens.append((table, token))
+        if self.is_down:
+            self.refused += 1
+            raise DependencyError("ClickHouse is down")
+        self.rows[table] += frame.to_dicts()
+        return []
+
+
+@pytest.fixture
+def sink() -> Sink:
+    return Sink()
 
 
 async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:

@@ -1,6 +1,7 @@
 """The embedded broker, with what tests write to it, read from it and ask it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -18,8 +19,16 @@ class Broker(MockKafka):
             producer.produce(topic, value, partition=partition, timestamp=stamp)
         assert producer.flush(10) == 0
 
-    def read(self, topic: str) -> list[tuple[int, bytes | None, bytes | None]]:
-        """Everything in a topic now: partition, key, value."""
+    def records(self, topic: str, partition: int) -> list[tuple[bytes | None, int]]:
+        """Everything in a partition now: value, and stamp in microseconds."""
+        return [(message.value(), message.timestamp()[1] * 1000) for message in self._read(topic, partition)]
+
+    def values(self, topic: str) -> list[bytes]:
+        """The values of a topic now, partition by partition."""
+        numbers = range(BY_NAME[topic].partitions)
+        return [m.value() for number in numbers for m in self._read(topic, number) if m.value() is not None]
+
+    def _read(self, topic: str, partition: int) -> list[Any]:
         consumer = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,
@@ -27,19 +36,18 @@ class Broker(MockKafka):
                 "auto.offset.reset": "earliest",
                 "enable.partition.eof": True,
                 "enable.auto.commit": False,
+                "fetch.wait.max.ms": 10,
                 "log_level": 0,
             }
         )
+        consumer.assign([TopicPartition(topic, partition, 0)])
         found = []
-        unread = set(range(BY_NAME[topic].partitions))
-        consumer.assign([TopicPartition(topic, number, 0) for number in unread])
-        while unread:
+        while True:
             message = consumer.poll(10)
-            assert message is not None, f"{topic} cannot be read"
-            if message.error() is None:
-                found.append((message.partition(), message.key(), message.value()))
-            else:
-                unread.discard(message.partition())
+            assert message is not None, f"{topic}/{partition} cannot be read"
+            if message.error() is not None:
+                break
+            found.append(message)
         consumer.close()
         return found
 
