@@ -92,7 +92,7 @@ def where_to_start(earliest: int, end: int, committed: int | None, *, rewinds: b
 
 
 def joined(first: Element, second: Element) -> Element:
-    """Two elements of one partition, the second right behind the first, as one. Raises ValueError if they are not so."""
+    """Two elements of one partition as one. Raises ValueError if the second is not right behind the first."""
     if (first.topic, first.partition, first.epoch, first.end) != (
         second.topic,
         second.partition,
@@ -100,9 +100,7 @@ def joined(first: Element, second: Element) -> Element:
         second.begin,
     ):
         raise ValueError(f"{second.token} does not come right after {first.token}")
-    return replace(
-        first, records=[*first.records, *second.records], end=second.end, size=first.size + second.size
-    )
+    return replace(first, records=[*first.records, *second.records], end=second.end, size=first.size + second.size)
 
 
 @dataclass(slots=True)

@@ -1,10 +1,10 @@
 """What a worker is told: AFTERMATH_* in the environment, else `aftermath.toml` in the working directory.
 
 The environment wins. Nested values are written with two underscores: AFTERMATH_RECEIVERS__HOOK__URL. Secrets are
-`SecretStr`, so they do not show in a log, a repr or an error. An unknown key in the file is refused: it is a typing error.
+`SecretStr`, so they do not show in a log, a repr or an error. An unknown key in the file is refused: it is a slip.
 
 `faust_settings` is the other half: the fixed settings of every Faust app, and `check_faust_settings` refuses to start
-where one that keeps data safe differs. Faust itself is not imported here: commands that only read need their settings fast.
+where one that keeps data safe differs. Faust is not imported here: commands that only read want their settings fast.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What detect tells correlate: Signal, Action, Fact, Usage and the markers that close a pane.
+"""What detect tells correlate: Signal, Action, Fact, Usage and the markers that close a pane; and the gap record.
 
 One dataclass for each internal record of `signals.v1`; the fields are those of `schemas/avro`, held equal by a test.
 Times are microseconds UTC.
@@ -69,6 +69,7 @@ class Action:
     approved_by: str | None = None
     summary: str | None = None
     observed: str = "[]"
+    has_lost_reads: bool = False
     context_facts: str = "[]"
     cut_at: int | None = None
     last_chat_span_id: str | None = None
@@ -109,25 +110,16 @@ class Fact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What one agent used in one pane, summed over one source partition."""
+    """What the agents of a tenant used in one pane, summed over one source partition: one message, many rows.
+
+    `table` is an Arrow IPC stream with the columns of schemas.usage.COLUMNS; reading and writing it: schemas/usage.py.
+    """
 
     tenant: str
-    agent_id: str
-    operation: str
     pane: int
     source: str
-    calls: int
-    errors: int
-    input_tokens: int
-    output_tokens: int
-    cached_input_tokens: int
-    reasoning_tokens: int
-    duration_ms: int
-    agent_version: str | None = None
-    task_type: str | None = None
-    model: str | None = None
-    tool_name: str | None = None
-    target: str | None = None
+    rows: int
+    table: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +130,14 @@ class Marker:
     pane: int
     run: str
     rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gap:
+    """A source is silent since `pane`, the last it had closed. In the log, so that every reader decides the same."""
+
+    source: str
+    pane: int
 
 
 Row = Signal | Action | Fact | Usage
@@ -153,12 +153,13 @@ class Reduced:
     row: Row
 
 
-RECORDS: dict[str, type[Signal] | type[Action] | type[Fact] | type[Usage] | type[Marker]] = {
+RECORDS: dict[str, type[Signal] | type[Action] | type[Fact] | type[Usage] | type[Marker] | type[Gap]] = {
     "signal": Signal,
     "action": Action,
     "fact": Fact,
     "usage": Usage,
     "marker": Marker,
+    "gap": Gap,
 }
 
 

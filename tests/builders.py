@@ -1,14 +1,20 @@
 """Builders with defaults: a test says only what matters to it. Times are seconds after T0."""
 
 from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Any
 
 import polars as pl
 
+from pipeline.core.limits import Limits
+from pipeline.core.rows import Rows, with_sessions
+from pipeline.core.sessions import SessionIndex
 from schemas import registry
 from schemas.codecs import Decoded
 from schemas.events import RECORD_TOPICS
+from schemas.signals import Signal, Usage
 from schemas.times import MICROS, parse_time
+from schemas.usage import COLUMNS, KEY, SUMS, usage_of
 
 T0 = parse_time("2026-03-02T14:00:00Z")
 TIMES = ("event_time", "start_time", "published_time", "valid_from", "valid_until")
@@ -84,3 +90,34 @@ def decoded(record: str, rows: Sequence[Mapping[str, Any]], newest: int | None =
     made = frame(record, rows)
     top = int(made["ingest_time"][-1]) if made.height else 0
     return Decoded(RECORD_TOPICS[record], 0, made, (), int(newest is not None), max(top, newest or 0))
+
+
+def usage(pane: int, calls: int, **fields: Any) -> Usage:
+    """A Usage message with one row."""
+    sums = dict.fromkeys(SUMS, 0) | {"calls": calls}
+    row = dict.fromkeys(KEY) | {"agent_id": "agent-1", "operation": "chat"} | sums | fields
+    return usage_of("acme", pane, "agent.traces.v1/0", pl.DataFrame([row], schema=COLUMNS))
+
+
+PANE = 5_000_000
+
+
+def closed_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """A frame as Panes hands it out: start times filled in, a column `pane`."""
+    if "start_time" in frame.columns:
+        began = pl.col("event_time") - pl.col("duration_ms") * 1000
+        frame = frame.with_columns(start_time=pl.coalesce("start_time", began))
+    return frame.with_columns(pane=pl.col("event_time") // PANE * PANE)
+
+
+def run_detector(module: ModuleType, frames: Sequence[pl.DataFrame], limits: Limits | None = None) -> list[Signal]:
+    """The signals of a detector over frames of closed rows, one call each, memory carried on."""
+    index = SessionIndex()
+    memory = module.fresh(index)
+    found = []
+    for rows in frames:
+        is_spans = "session_id" in rows.columns
+        found += module.detect(
+            with_sessions(rows, PANE, index) if is_spans else Rows(rows, PANE), memory, limits or Limits()
+        )
+    return found

@@ -1,148 +1,314 @@
 """What a session had observed before it acted: its reads, whether its context was cut since, and its approvals.
 
-Every Action carries this, bounded, so that correlate can say what the agent did not know.
+Every Action carries this, bounded, so that correlate can say what the agent did not know. A session remembers its
+newest 24 different reads (tool and target); where older ones had to go it says so, and what is not among them then
+counts as unknown, never as unread.
 
-rows    AgentSpan rows of closed panes, ordered, with `pane`
-memory  (tenant, session) -> Observed: the newest 32 different reads; about 2 kB; leaves after 24 h of silence
+Reads are kept as columns by session slot and written in rounds: the first event of every session in the batch, then
+the second of each, and so on. Python works for each action, not for each read.
 """
 
-from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import orjson
 import polars as pl
 
-from pipeline.core.memory import Memory
-from schemas.signals import Action, compact_json
-from schemas.times import MINUTE
+from pipeline.core.panes import mix
+from pipeline.core.rows import Rows
+from pipeline.core.sessions import BySlot, Columns, SessionIndex, Slots
+from schemas.signals import Action
 
-KEEP = 24 * 60 * MINUTE
-MOST_READS = 32
+MOST_READS = 24
 MOST_FACTS = 64
+MOST_NAMES = 200_000  # different (tool, target) pairs before those that no session remembers are dropped
+TOOL_OPERATIONS = ("execute_tool", "retrieval", "handoff")
 ACTING = ("write", "destructive", "provision")
+ACTION_COLUMNS = (
+    "tenant", "trace_id", "span_id", "session_id", "root_session_id", "agent_id", "agent_version", "task_type",
+    "requested_by", "operation", "tool_name", "tool_args", "access", "target", "start_time", "event_time", "status",
+    "approval", "approved_by", "summary", "partition", "offset",
+)  # fmt: skip
+
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 
-@dataclass(slots=True)
-class Observed:
-    """What is remembered of one session."""
+class ObservedMemory:
+    """What is remembered of every live session of a partition."""
 
-    reads: dict[tuple[str | None, str | None], dict[str, Any]] = field(default_factory=dict)
-    facts: dict[str, None] = field(default_factory=dict)  # event_ids it says it had read, in order
-    cut_at: int | None = None
-    context_tokens: int | None = None
-    last_chat: str | None = None
-    approval: tuple[str, str | None] | None = None  # granted or denied by an approval span, and by whom
+    def __init__(self, index: SessionIndex) -> None:
+        self.columns = Columns(
+            read_key=("uint64", MOST_READS),
+            read_at=("int64", MOST_READS),
+            read_ok=("uint8", MOST_READS),
+            has_lost=("uint8", 0),  # reads older than those remembered
+            cut_at=("int64", 0),
+            context_tokens=("int64", 0),  # of the last chat that said so, plus one
+            chat=("S64", 0),  # span of the last chat
+        )
+        self.facts: BySlot = BySlot()  # slot -> {event_id: None} that the session says it had read
+        self.approvals: BySlot = BySlot()  # slot -> (granted or denied, by whom)
+        self.names: dict[int, tuple[str | None, str | None]] = {}  # hash of a read -> its tool and target
+        for table in (self.columns, self.facts, self.approvals):
+            index.attach(table)
+
+    def keep_names(self, keys: "np.ndarray[Any, np.dtype[np.uint64]]", frame: pl.DataFrame, places: Slots) -> None:
+        """Remember what new keys stand for; drop those that no session remembers once there are too many."""
+        known, first = np.unique(keys, return_index=True)
+        new = [at for key, at in zip(known.tolist(), first.tolist(), strict=True) if key not in self.names]
+        if not new:
+            return
+        if len(self.names) > MOST_NAMES:
+            alive = set(np.unique(self.columns["read_key"]).tolist())
+            self.names = {key: name for key, name in self.names.items() if key in alive}
+        for at, name in zip(new, frame[places[new]].select("tool_name", "target").rows(), strict=True):
+            self.names[int(keys[at])] = name
+
+    def reads(self, slot: int, before: int) -> list[dict[str, Any]]:
+        """The remembered reads of a session up to a moment, oldest first."""
+        at = self.columns["read_at"][slot]
+        wanted = np.flatnonzero((at > 0) & (at <= before))
+        found = []
+        for place in wanted[np.argsort(at[wanted], kind="stable")].tolist():
+            tool, target = self.names[int(self.columns["read_key"][slot, place])]
+            ok = bool(self.columns["read_ok"][slot, place])
+            found.append({"ok": ok, "read_at": int(at[place]), "target": target, "tool": tool})
+        return found
 
 
-def fresh() -> Memory[tuple[str, str], Observed]:
-    """An empty memory."""
-    return Memory(Observed, KEEP)
+def actions_of(rows: Rows, memory: ObservedMemory) -> list[Action]:
+    """The actions among these rows, each with what its session had observed before it began; changes `memory`."""
+    if not len(rows):
+        return []
+    is_tool = rows.equals("operation", *TOOL_OPERATIONS)
+    acts = is_tool & rows.equals("access", *ACTING)
+    order = np.argsort(rows.slots, kind="stable")
+    chats = _learn_chats(rows, order, acts, memory)
+    rare = _rare_events(rows)
+    return _in_rounds(rows, order, is_tool, acts, chats, rare, memory)
 
 
-def actions_of(rows: pl.DataFrame, memory: Memory[tuple[str, str], Observed], *, late: bool = False) -> list[Action]:
-    """The actions among these rows, each with what its session had observed before it began; changes `memory`.
-
-    Late rows only become actions: they teach the session nothing.
-    """
-    actions = []
-    acts = pl.col("access").is_in(ACTING) & pl.col("operation").is_in(("execute_tool", "handoff", "retrieval"))
-    relevant = rows.filter(pl.col("operation").is_in(("execute_tool", "retrieval", "approval", "chat", "handoff")))
-    for row in (relevant.filter(acts) if late else relevant).iter_rows(named=True):
-        session = memory.get((row["tenant"], row["session_id"]), row["event_time"])
-        _learn_facts(row["context_facts"], session)
-        if row["access"] in ACTING and row["operation"] not in ("chat", "approval"):
-            actions.append(_action(row, session, late=late))
-        elif row["operation"] == "chat":
-            _learn_chat(row, session)
-        elif row["operation"] == "approval":
-            if row["approval"] in ("granted", "denied"):
-                session.approval = (row["approval"], row["approved_by"])
-        else:
-            _learn_read(row, session)
-    return actions
+def late_actions_of(rows: Rows) -> list[Action]:
+    """Actions that came late: evidence. What their session had read by then is not known any more."""
+    acts = rows.equals("operation", *TOOL_OPERATIONS) & rows.equals("access", *ACTING)
+    found = rows.frame.filter(pl.Series(acts)).select(ACTION_COLUMNS).rows(named=True)
+    return [_action(row, [], lost=True, facts={}, cut_at=None, chat=None, approval=None, late=True) for row in found]
 
 
-def _learn_read(row: dict[str, Any], session: Observed) -> None:
-    key = (row["tool_name"], row["target"])
-    session.reads.pop(key, None)
-    session.reads[key] = {
-        "tool": row["tool_name"],
-        "target": row["target"],
-        "read_at": row["event_time"],
-        "ok": row["status"] == "ok",
-        "span_id": row["span_id"],
+class _Chats:
+    """For each row in session order: the last chat and the last cut at or before it, as places in that order."""
+
+    def __init__(self, last_chat: Slots, last_cut: Slots, context_before: "dict[int, tuple[bytes, int]]") -> None:
+        self.last_chat, self.last_cut, self.before = last_chat, last_cut, context_before
+
+
+def _learn_chats(rows: Rows, order: Slots, acts: Bools, memory: ObservedMemory) -> _Chats:
+    """Find where contexts were cut; learn each session's newest chat, context size and cut."""
+    slots = rows.slots[order]
+    places = np.arange(slots.size)
+    starts = np.flatnonzero(np.concatenate([[True], slots[1:] != slots[:-1]]))
+    segment = np.repeat(starts, np.diff(np.concatenate([starts, [slots.size]])))
+    is_chat = rows.equals("operation", "chat")[order]
+    tokens = rows.ints("context_tokens")[order]
+    says = is_chat & (tokens >= 0)
+    previous = _previous(says, places, segment)
+    columns = memory.columns
+    before = np.where(previous >= 0, tokens[previous], columns["context_tokens"][slots] - 1)
+    is_cut = says & (before >= 0) & (tokens * 2 < before)
+    is_cut |= is_chat & (rows.equals("finish_reason", "length")[order] | _compacted(rows)[order])
+    last_chat = _last(is_chat, places, segment)
+    last_cut = _last(is_cut, places, segment)
+    ends = np.concatenate([starts[1:], [slots.size]]) - 1
+    kept = {
+        slot: (bytes(columns["chat"][slot]), int(columns["cut_at"][slot])) for slot in set(rows.slots[acts].tolist())
     }
-    while len(session.reads) > MOST_READS:
-        del session.reads[next(iter(session.reads))]
+    times = rows.ints("event_time")[order]
+    last_said = _last(says, places, segment)[ends]
+    has = last_said >= 0
+    columns["context_tokens"][slots[ends[has]]] = tokens[last_said[has]] + 1
+    has = last_cut[ends] >= 0
+    columns["cut_at"][slots[ends[has]]] = times[last_cut[ends[has]]]
+    has = last_chat[ends] >= 0
+    spans = rows.frame["span_id"][order[last_chat[ends[has]]]].to_list()
+    columns["chat"][slots[ends[has]]] = [span.encode()[:64] for span in spans]
+    return _Chats(last_chat, last_cut, kept)
 
 
-def _learn_chat(row: dict[str, Any], session: Observed) -> None:
-    before, now = session.context_tokens, row["context_tokens"]
-    fell = before is not None and now is not None and now * 2 < before
-    if row["finish_reason"] == "length" or fell or _says_compacted(row["attributes"]):
-        session.cut_at = row["event_time"]
-    session.context_tokens = now if now is not None else before
-    session.last_chat = row["span_id"]
+def _last(mask: Bools, places: Slots, segment: Slots) -> Slots:
+    """For each place the last place at or before it, in its segment, where the mask holds; -1 where there is none."""
+    last = np.maximum.accumulate(np.where(mask, places, -1))
+    return np.where(last >= segment, last, -1)
 
 
-def _says_compacted(attributes: str | None) -> bool:
-    if not attributes or "context.compacted" not in attributes:
-        return False
-    try:
-        found = orjson.loads(attributes)
-    except orjson.JSONDecodeError:
-        return False
-    return isinstance(found, dict) and found.get("context.compacted") in (True, "true")
+def _previous(mask: Bools, places: Slots, segment: Slots) -> Slots:
+    """The same, strictly before it."""
+    last = np.maximum.accumulate(np.where(mask, places, -1))
+    shifted = np.concatenate([[-1], last[:-1]])
+    return np.where(shifted >= segment, shifted, -1)
 
 
-def _learn_facts(text: str | None, session: Observed) -> None:
-    if not text:
-        return
+def _compacted(rows: Rows) -> Bools:
+    found = np.zeros(len(rows), dtype=bool)
+    attributes = rows.frame["attributes"]
+    if attributes.null_count() == len(rows):
+        return found
+    for place in attributes.str.contains("context.compacted", literal=True).fill_null(False).arg_true().to_list():
+        try:
+            said = orjson.loads(attributes[place])
+        except orjson.JSONDecodeError:
+            continue
+        found[place] = isinstance(said, dict) and said.get("context.compacted") in (True, "true")
+    return found
+
+
+def _rare_events(rows: Rows) -> dict[int, list[tuple[int, str, Any]]]:
+    """By slot: rows that name facts they read, and approvals; (row, what, value), in order."""
+    found: dict[int, list[tuple[int, str, Any]]] = {}
+    facts = rows.frame["context_facts"]
+    if facts.null_count() < len(rows):
+        for place in facts.is_not_null().arg_true().to_list():
+            found.setdefault(int(rows.slots[place]), []).append((place, "facts", facts[place]))
+    approvals = np.flatnonzero(rows.equals("operation", "approval") & rows.equals("approval", "granted", "denied"))
+    for place in approvals.tolist():
+        said = (rows.frame["approval"][place], rows.frame["approved_by"][place])
+        found.setdefault(int(rows.slots[place]), []).append((place, "approval", said))
+    for events in found.values():
+        events.sort(key=lambda event: event[0])
+    return found
+
+
+def _learn_rare(slot: int, events: list[tuple[int, str, Any]], upto: int, memory: ObservedMemory) -> None:
+    """Learn a session's facts and approvals from rows up to this one."""
+    while events and events[0][0] <= upto:
+        _, what, value = events.pop(0)
+        if what == "approval":
+            memory.approvals[slot] = value
+            continue
+        known = memory.facts.setdefault(slot, {})
+        known.update(dict.fromkeys(_event_ids(value)))
+        while len(known) > MOST_FACTS:
+            del known[next(iter(known))]
+
+
+def _event_ids(text: str) -> list[str]:
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError:
+        return []
+    items = found if isinstance(found, list) else []
+    ids = [item.get("event_id") if isinstance(item, dict) else item for item in items]
+    return [event_id for event_id in ids if isinstance(event_id, str)]
+
+
+def _in_rounds(
+    rows: Rows,
+    order: Slots,
+    is_tool: Bools,
+    acts: Bools,
+    chats: _Chats,
+    rare: dict[int, list[tuple[int, str, Any]]],
+    memory: ObservedMemory,
+) -> list[Action]:
+    """Reads and actions of every session in order: one of each session at a time."""
+    wanted = np.flatnonzero(is_tool[order])  # places in the order of sessions
+    actions: list[Action] = []
+    if wanted.size:
+        places = order[wanted]
+        slots = rows.slots[places]
+        keys = mix([rows.hashes("tool_name")[places], rows.hashes("target")[places]])
+        is_action = acts[places]
+        memory.keep_names(keys[~is_action], rows.frame, places[~is_action])
+        at, ok = rows.ints("event_time")[places], rows.equals("status", "ok")[places]
+        found = np.flatnonzero(is_action)
+        content = rows.frame[places[found]].select(ACTION_COLUMNS).rows(named=True) if found.size else []
+        row_of = dict(zip(found.tolist(), content, strict=True))
+        starts = np.flatnonzero(np.concatenate([[True], slots[1:] != slots[:-1]]))
+        lengths = np.diff(np.concatenate([starts, [slots.size]]))
+        for number in range(int(lengths.max())):
+            now = starts[lengths > number] + number
+            reading = now[~is_action[now]]
+            _remember(slots[reading], keys[reading], at[reading], ok[reading], memory)
+            actions += [
+                _act(place, row_of[place], rows, order, wanted, slots, chats, rare, memory)
+                for place in now[is_action[now]].tolist()
+            ]
+    for slot, events in rare.items():
+        _learn_rare(slot, events, len(rows), memory)
+    return actions
+
+
+def _remember(slots: Slots, keys: Any, at: Any, ok: Any, memory: ObservedMemory) -> None:
+    """One read for each of these sessions, all different: where it is known it moves up, else the oldest goes."""
+    if not slots.size:
         return
-    for item in found if isinstance(found, list) else []:
-        event_id = item.get("event_id") if isinstance(item, dict) else item
-        if isinstance(event_id, str):
-            session.facts[event_id] = None
-    while len(session.facts) > MOST_FACTS:
-        del session.facts[next(iter(session.facts))]
+    columns = memory.columns
+    times = columns["read_at"][slots]
+    same = (columns["read_key"][slots] == keys[:, None]) & (times > 0)
+    is_known = same.any(axis=1)
+    place = np.where(is_known, same.argmax(axis=1), times.argmin(axis=1))
+    loses = ~is_known & (times[np.arange(slots.size), place] > 0)
+    columns["has_lost"][slots[loses]] = 1
+    columns["read_key"][slots, place] = keys
+    columns["read_at"][slots, place] = at
+    columns["read_ok"][slots, place] = ok
 
 
-def _action(row: dict[str, Any], session: Observed, *, late: bool) -> Action:
-    approval, approved_by = row["approval"], row["approved_by"]
-    if approval in (None, "requested") and session.approval is not None:
-        approval, approved_by = session.approval[0], approved_by or session.approval[1]
-        session.approval = None  # one approval, one action
-    reads = [read for read in session.reads.values() if read["read_at"] <= row["start_time"]]
-    return Action(
-        tenant=row["tenant"],
-        trace_id=row["trace_id"],
-        span_id=row["span_id"],
-        session_id=row["session_id"],
-        root_session_id=row["root_session_id"],
-        agent_id=row["agent_id"],
-        agent_version=row["agent_version"],
-        task_type=row["task_type"],
-        requested_by=row["requested_by"],
-        operation=row["operation"],
-        tool_name=row["tool_name"],
-        tool_args=row["tool_args"],
-        access=row["access"],
-        target=row["target"],
-        start_time=row["start_time"],
-        end_time=row["event_time"],
-        status=row["status"],
+def _act(
+    place: int,
+    row: dict[str, Any],
+    rows: Rows,
+    order: Slots,
+    wanted: Slots,
+    slots: Slots,
+    chats: _Chats,
+    rare: dict[int, list[tuple[int, str, Any]]],
+    memory: ObservedMemory,
+) -> Action:
+    slot, in_order = int(slots[place]), int(wanted[place])
+    if slot in rare:
+        _learn_rare(slot, rare[slot], int(order[in_order]), memory)
+    chat, cut_at = chats.before[slot]
+    if chats.last_chat[in_order] >= 0:
+        chat = rows.frame["span_id"][int(order[chats.last_chat[in_order]])].encode()
+    if chats.last_cut[in_order] >= 0:
+        cut_at = int(rows.ints("event_time")[order[chats.last_cut[in_order]]])
+    approval = None
+    if row["approval"] in (None, "requested"):
+        approval = memory.approvals.pop(slot, None)  # one approval, one action
+    return _action(
+        row,
+        memory.reads(slot, row["start_time"]),
+        lost=bool(memory.columns["has_lost"][slot]),
+        facts=memory.facts.get(slot, {}),
+        cut_at=cut_at or None,
+        chat=chat.decode(errors="replace") or None,
         approval=approval,
-        approved_by=approved_by,
-        summary=row["summary"],
-        observed=compact_json(reads),
-        context_facts=compact_json(list(session.facts)),
-        cut_at=session.cut_at,
-        last_chat_span_id=session.last_chat,
+        late=False,
+    )
+
+
+def _action(
+    row: dict[str, Any],
+    reads: list[dict[str, Any]],
+    *,
+    lost: bool,
+    facts: dict[str, None],
+    cut_at: int | None,
+    chat: str | None,
+    approval: tuple[str, str | None] | None,
+    late: bool,
+) -> Action:
+    granted, by = approval if approval is not None else (row["approval"], None)
+    return Action(
+        **{name: row[name] for name in ACTION_COLUMNS if name not in ("approval", "approved_by", "event_time")},
+        approval=granted,
+        approved_by=row["approved_by"] or by,
+        end_time=row["event_time"],
+        observed=orjson.dumps(reads).decode(),
+        has_lost_reads=lost,
+        context_facts=orjson.dumps(list(facts)).decode(),
+        cut_at=cut_at,
+        last_chat_span_id=chat,
         late=late,
         topic="agent.traces.v1",
-        partition=row["partition"],
-        offset=row["offset"],
     )

@@ -3,33 +3,23 @@
 import polars as pl
 
 from schemas.signals import Fact, Usage
+from schemas.usage import KEY, SUMS, usage_of
 
-USAGE_KEY = (
-    "tenant",
-    "agent_id",
-    "agent_version",
-    "task_type",
-    "operation",
-    "model",
-    "tool_name",
-    "target",
-    "pane",
-)
-USAGE_SUMS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "duration_ms")
+PLACE = ("tenant", "pane")
 
 
-def usage_of(rows: pl.DataFrame, source: str) -> list[Usage]:
-    """Integer sums of AgentSpan rows by pane and by what was called; one row a combination, ordered."""
-    sums = (
-        rows.group_by(USAGE_KEY)
-        .agg(
-            calls=pl.len().cast(pl.Int64),
-            errors=(pl.col("status") == "error").sum().cast(pl.Int64),
-            **{name: pl.col(name).sum() for name in USAGE_SUMS},
-        )
-        .sort(USAGE_KEY)
-    )
-    return [Usage(source=source, **row) for row in sums.iter_rows(named=True)]
+def usage_in(rows: pl.DataFrame, source: str) -> list[Usage]:
+    """Integer sums of AgentSpan rows by pane and by what was called; one message a tenant and pane."""
+    if not rows.height:
+        return []
+    sums = [
+        pl.len().cast(pl.Int64).alias("calls"),
+        (pl.col("status") == "error").sum().cast(pl.Int64).alias("errors"),
+        *(pl.col(name).sum() for name in SUMS if name not in ("calls", "errors")),
+    ]
+    table = rows.lazy().group_by(*PLACE, *KEY).agg(sums).sort(*PLACE, *KEY).collect()
+    parts = table.partition_by(PLACE, as_dict=True, maintain_order=True)
+    return [usage_of(str(tenant), int(pane), source, part) for (tenant, pane), part in parts.items()]
 
 
 def facts_of(rows: pl.DataFrame, *, late: bool = False) -> list[Fact]:

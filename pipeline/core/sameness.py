@@ -102,6 +102,14 @@ def arguments_of(text: str | None) -> dict[str, tuple[str, bool]] | None:
     }
 
 
+def canonical_hash(text: str | None) -> int:
+    """A 64-bit hash of the canonical arguments; 0 where there are none."""
+    arguments = arguments_of(text)
+    if arguments is None:
+        return 0
+    return int(stable_hash(sorted(arguments.items())), 16) or 1
+
+
 def repeats(call: Call, earlier: Call, beside: Call | None) -> frozenset[str] | None:
     """The arguments that jitter (none: equal), or None where `call` is something new compared with `earlier`.
 

@@ -35,7 +35,7 @@ def build(case: Case, now: int, limits: Limits) -> Incident:
     return Incident(
         incident_id=case.incident_id,
         fingerprint=case.fingerprint,
-        revision=now // 1000,
+        revision=0,  # the operator numbers it
         tenant=case.tenant,
         kind=kind,
         status=case.status,

@@ -4,6 +4,7 @@
 the panes alone: not on which source or partition a row came from, nor on how panes were handed over.
 """
 
+import copy
 from collections.abc import Sequence
 
 from pipeline.core.limits import Limits
@@ -33,7 +34,7 @@ JOINS = (Relation.SAME, Relation.OWNER, Relation.DEPENDENCY, Relation.DEPENDENT,
 
 
 class Correlator:
-    """What is known of one tenant."""
+    """What is known of one tenant. Its incidents have revision 0: the operator, which knows the log, numbers them."""
 
     def __init__(self, tenant: str, pane_size: int, limits: Limits) -> None:
         self.tenant = tenant
@@ -46,6 +47,25 @@ class Correlator:
         self._rates = call_rate.fresh()
         self._weak: list[Signal] = []
         self.cases: list[Case] = []  # open, and resolved a short while ago; oldest first
+        self.said: dict[str, Incident] = {}  # incident id -> what was said last of each case
+
+    @property
+    def next_due(self) -> int | None:
+        """When `advance` has something to say next; None while no case is open."""
+        return min((case.due for case in self.cases if case.status == "open"), default=None)
+
+    def twin(self) -> "Correlator":
+        """A copy that lives on by itself. What is frozen (rows, incidents) is shared, so it costs little."""
+        twin = copy.copy(self)
+        twin.topology = copy.deepcopy(self.topology)
+        twin.ledger = Ledger(dict(self.ledger.facts))
+        twin._actions = list(self._actions)
+        twin._changes = list(self._changes)
+        twin._rates = copy.deepcopy(self._rates)
+        twin._weak = list(self._weak)
+        twin.cases = [_twin_of(case) for case in self.cases]
+        twin.said = dict(self.said)
+        return twin
 
     def apply(self, pane: int, rows: Sequence[Row]) -> list[Incident]:
         """Everything of this tenant that happened in one pane; returns the revisions it led to."""
@@ -92,6 +112,9 @@ class Correlator:
         self._changes = [change for change in self._changes if change.event_time >= oldest][-MOST_KEPT:]
         self._weak = [signal for signal in self._weak if signal.window_end >= now - WEAK_FOR]
         self.cases = [c for c in self.cases if c.status == "open" or (c.resolved_at or 0) >= now - REOPENS_WITHIN]
+        if len(self.said) > len(self.cases):
+            kept = {case.incident_id for case in self.cases}
+            self.said = {name: incident for name, incident in self.said.items() if name in kept}
         self.ledger.expire(now)
 
     def _route(self, signal: Signal, now: int) -> None:
@@ -186,8 +209,17 @@ class Correlator:
         if said == case.said:
             return []
         case.said = said
+        self.said[case.incident_id] = incident
         return [incident]
 
 
 def _distinct(signals: Sequence[Signal]) -> int:
     return len({(signal.resource, signal.details.get("metric") or signal.details.get("reason")) for signal in signals})
+
+
+def _twin_of(case: Case) -> Case:
+    """A copy of a case; what its collections hold is frozen, or replaced as a whole."""
+    twin = copy.copy(case)
+    for name in ("sessions", "roots", "newest", "loops", "symptoms", "strong", "open_series", "evidence"):
+        setattr(twin, name, copy.copy(getattr(case, name)))
+    return twin

@@ -5,7 +5,7 @@ which it called at all, on a log scale, with the median absolute deviation as it
 steady agent from firing on small change. A minute must also be well above every minute of that time, so that traffic
 which bursts by nature stays silent. The minute judged is never in its own baseline, and a spike is not learned from.
 
-rows    Usage rows of one tenant and pane (correlate: it sees all sessions of an agent)
+rows    Usage messages of one tenant and pane (correlate: it sees all sessions of an agent)
 memory  (tenant, agent) -> Minutes; about 2 kB; leaves after 24 h of silence
 """
 
@@ -15,13 +15,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
+import polars as pl
+
 from pipeline.core.limits import Limits
 from pipeline.core.memory import Memory
 from schemas.signals import Signal, Usage, compact_json, stable_hash
 from schemas.times import MINUTE
+from schemas.usage import table_of
 
 KEEP = 24 * 60 * MINUTE
 MINUTES = 120
+COUNTED = ("chat", "execute_tool", "retrieval", "handoff")
 ENOUGH = 20  # minutes with calls before anything is judged
 LEAST_CALLS = 30
 OPENS_AT = 6.0  # robust z on the log scale
@@ -52,10 +56,12 @@ def detect(
     limits: Limits,
 ) -> list[Signal]:
     """Add the calls of one pane, agent by agent; changes `memory`. Fires at most once a minute and agent."""
-    calls: dict[tuple[str, str], int] = {}
-    for row in usage:
-        if row.operation in ("chat", "execute_tool", "retrieval", "handoff"):
-            calls[row.tenant, row.agent_id] = calls.get((row.tenant, row.agent_id), 0) + row.calls
+    tables = [table_of(message) for message in usage]
+    if not tables:
+        return []
+    counted = pl.concat(tables).filter(pl.col("operation").is_in(COUNTED))
+    sums = counted.group_by("tenant", "agent_id").agg(pl.col("calls").sum())
+    calls = {(tenant, agent): number for tenant, agent, number in sums.iter_rows()}
     minute = pane // MINUTE
     signals = []
     for (tenant, agent), number in sorted(calls.items()):

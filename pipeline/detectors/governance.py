@@ -4,55 +4,58 @@
 `governance.approval_denied`: a call with access other than read that ran although its approval was denied.
 A call whose approval was only requested is no signal of its own: it is a gap on the incident it leads to.
 
-rows    AgentSpan rows of closed panes, ordered, with `pane`
-memory  (tenant, session) -> whether its step limit was signalled; leaves after 24 h of silence
+memory  1 byte a live session: whether its step limit was signalled
 """
 
-from dataclasses import dataclass
 from typing import Any
 
-import polars as pl
+import numpy as np
 
 from pipeline.core.evidence import span_reference
 from pipeline.core.limits import Limits
-from pipeline.core.memory import Memory
+from pipeline.core.rows import Rows
+from pipeline.core.sessions import Columns, SessionIndex
 from schemas.resources import scope_of
 from schemas.signals import Signal, compact_json, stable_hash
-from schemas.times import MINUTE
-
-KEEP = 24 * 60 * MINUTE
 
 
-@dataclass(slots=True)
-class Said:
-    """What was said of a session."""
-
-    step_limit: bool = False
-
-
-def fresh() -> Memory[tuple[str, str], Said]:
+def fresh(index: SessionIndex) -> Columns:
     """An empty memory."""
-    return Memory(Said, KEEP)
+    memory = Columns(said_step_limit=("uint8", 0))
+    index.attach(memory)
+    return memory
 
 
-def detect(rows: pl.DataFrame, pane_size: int, memory: Memory[tuple[str, str], Said], limits: Limits) -> list[Signal]:
+def detect(rows: Rows, memory: Columns, limits: Limits) -> list[Signal]:
     """Judge the few rows that could break a limit; changes `memory`."""
-    has_step_limit = any(entry.max_steps is not None for entry in limits.limits)
-    above = pl.col("step") > pl.col("max_steps")
-    denied = (pl.col("approval") == "denied") & (pl.col("access") != "read") & (pl.col("status") == "ok")
-    suspects = rows.filter(above | denied | (pl.lit(has_step_limit) & pl.col("step").is_not_null()))
+    if not len(rows):
+        return []
+    steps = rows.ints("step")
+    own = rows.ints("max_steps")
+    suspects = (own >= 0) & (steps > own)
+    if any(entry.max_steps is not None for entry in limits.limits):
+        suspects |= steps >= 0
+    suspects |= rows.equals("approval", "denied") & rows.equals("status", "ok") & ~rows.equals("access", "read")
+    places = np.flatnonzero(suspects)
+    if not places.size:
+        return []
     signals = []
-    for row in suspects.iter_rows(named=True):
-        session = memory.get((row["tenant"], row["session_id"]), row["event_time"])
+    found = rows.frame[places].iter_rows(named=True)
+    for slot, row in zip(rows.slots[places].tolist(), found, strict=True):
         declared = limits.value("max_steps", row["tenant"], row["agent_id"])
         least = min((limit for limit in (row["max_steps"], declared) if limit is not None), default=None)
-        if row["step"] is not None and least is not None and row["step"] > least and not session.step_limit:
-            session.step_limit = True
+        if (
+            row["step"] is not None
+            and least is not None
+            and row["step"] > least
+            and not memory["said_step_limit"][slot]
+        ):
+            memory["said_step_limit"][slot] = 1
             shows = f"step {row['step']} of at most {least}"
-            signals.append(_signal(row, "governance.step_limit", shows, pane_size, limits))
+            signals.append(_signal(row, "governance.step_limit", shows, rows.pane_size, limits))
         if row["approval"] == "denied" and row["access"] not in (None, "read") and row["status"] == "ok":
             shows = f"{row['tool_name'] or row['operation']} ran although its approval was denied"
-            signals.append(_signal(row, "governance.approval_denied", shows, pane_size, limits))
+            signals.append(_signal(row, "governance.approval_denied", shows, rows.pane_size, limits))
     return signals
 
 

@@ -16,6 +16,8 @@ import polars as pl
 from pipeline.core.evidence import reference
 from pipeline.core.limits import Limits
 from pipeline.core.memory import Memory
+from pipeline.core.rows import Rows
+from pipeline.core.sessions import SessionIndex
 from schemas.resources import scope_of
 from schemas.signals import Signal, compact_json, stable_hash
 from schemas.times import MINUTE
@@ -54,17 +56,15 @@ class Said:
     said_at: int = 0
 
 
-def fresh() -> Memory[tuple[str, str, str], Said]:
+def fresh(_: SessionIndex | None = None) -> Memory[tuple[str, str, str], Said]:
     """An empty memory."""
     return Memory(Said, KEEP)
 
 
-def detect(
-    rows: pl.DataFrame, pane_size: int, memory: Memory[tuple[str, str, str], Said], limits: Limits
-) -> list[Signal]:
+def detect(rows: Rows, memory: Memory[tuple[str, str, str], Said], limits: Limits) -> list[Signal]:
     """Fold the warnings of these panes; changes `memory`."""
     signals = []
-    warnings = rows.filter(pl.col("kind") == "kubernetes", pl.col("severity") == "warning")
+    warnings = rows.frame.filter(pl.col("kind") == "kubernetes", pl.col("severity") == "warning")
     for row in warnings.iter_rows(named=True):
         reason = row["reason"] or "warning"
         said = memory.get((row["tenant"], row["resource"], reason), row["event_time"])
@@ -84,7 +84,7 @@ def detect(
                 resource=row["resource"],
                 window_start=row["event_time"],
                 window_end=row["event_time"],
-                detected_at=row["pane"] + pane_size,
+                detected_at=row["pane"] + rows.pane_size,
                 score=float(said.count),
                 severity="critical" if reason in STRONG else "warning",
                 summary=shows,

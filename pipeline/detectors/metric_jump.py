@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-import polars as pl
-
 from pipeline.core.evidence import reference
 from pipeline.core.limits import Limits
 from pipeline.core.memory import Memory
+from pipeline.core.rows import Rows
+from pipeline.core.sessions import SessionIndex
 from schemas.resources import name_of, scope_of
 from schemas.signals import Signal, compact_json, stable_hash
 from schemas.times import MICROS, MINUTE
@@ -58,20 +58,15 @@ class Series:
     calm: int = 0  # points in a row back at the usual level
 
 
-def fresh() -> Memory[tuple[str, str, str, str | None], Series]:
+def fresh(_: SessionIndex | None = None) -> Memory[tuple[str, str, str, str | None], Series]:
     """An empty memory."""
     return Memory(Series, KEEP)
 
 
-def detect(
-    rows: pl.DataFrame,
-    pane_size: int,
-    memory: Memory[tuple[str, str, str, str | None], Series],
-    limits: Limits,
-) -> list[Signal]:
+def detect(rows: Rows, memory: Memory[tuple[str, str, str, str | None], Series], limits: Limits) -> list[Signal]:
     """Judge every point, then learn from it; changes `memory`."""
     signals = []
-    for row in rows.iter_rows(named=True):
+    for row in rows.frame.iter_rows(named=True):
         key = (row["tenant"], row["resource"], row["metric"], row["labels"])
         series = memory.get(key, row["event_time"])
         value = _value(row, series)
@@ -79,7 +74,7 @@ def detect(
             continue
         said = _judge(row, value, series)
         if said is not None:
-            signals.append(_signal(row, value, series, said, pane_size, limits))
+            signals.append(_signal(row, value, series, said, rows.pane_size, limits))
     return signals
 
 

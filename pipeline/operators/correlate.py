@@ -1,14 +1,117 @@
-"""Correlate: a partition of `signals.v1` in, incident revisions out. What the stage and a backtest run alike. Pure."""
+"""Correlate: a partition of `signals.v1` in, incident revisions out. What the stage and a backtest run alike. Pure.
+
+Three kinds of revisions come out, all decided by the log alone:
+- firm ones, when every source has closed a pane. They do not depend on how sources were interleaved.
+- provisional ones, from a gap record until the silent source speaks again: a copy of the state runs ahead without it,
+  so that on-call is paged. The firm state waits; when it passes those panes it confirms or withdraws each of them.
+- telemetry gaps: one for each silent source and each tenant. Every tenant seen so far is told, because the silent
+  partition may hold anyone's events (keys are hashed): the verdicts of none of them are sure.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from pipeline.core.limits import Limits
 from pipeline.core.merge import PaneMerge
 from pipeline.core.panes import NEVER, TimeRules
+from pipeline.correlation import build_gap
 from pipeline.correlation.correlator import Correlator
+from schemas.errors import ConfigurationError
 from schemas.incidents import Incident
-from schemas.signals import Marker, Reduced, Row
+from schemas.signals import Gap, Marker, Reduced, Row
+from schemas.times import MICROS
+
+STEP_BITS = 20
+LAST_STEP = (1 << STEP_BITS) - 1
+HAPPENED, OVER, FOLLOWS = 0, 1, 2
+
+
+def revision_number(pane: int, step: int) -> int:
+    """One number that sorts as (pane of the firm state, how far ahead of it).
+
+    The upper bits are the whole second in which the firm pane starts (0 before the first), the lower 20 the step:
+    0 what the rows of that pane led to, 1 what was over by time within it, and from 2 on the nth time that anything
+    was said while the firm state stood there: confirmations, then what the copy finds ahead of it, pane after pane.
+    Until the year 2200 it stays below 2^53, so that every JSON reader keeps it exactly.
+    """
+    return max(pane, 0) // MICROS << STEP_BITS | min(step, LAST_STEP)
+
+
+class Tenants:
+    """All tenants of a partition as of one pane: the firm state, or a copy that runs ahead of it.
+
+    A copy takes a tenant over when something happens to it, and looks through to the firm state until then: that one
+    stands still for as long as the copy lives. So running ahead costs what happens, not what is known.
+    """
+
+    def __init__(self, rules: TimeRules, limits: Limits, firm: "Tenants | None" = None) -> None:
+        self.rules = rules
+        self.limits = limits
+        self.upto: int = firm.upto if firm else NEVER  # the pane it has reached
+        self._below: Mapping[str, Correlator] = firm._own if firm else {}
+        self._own: dict[str, Correlator] = {}
+
+    @property
+    def names(self) -> set[str]:
+        """Every tenant seen so far."""
+        return self._own.keys() | self._below.keys()
+
+    def said(self, incident: Incident) -> Incident | None:
+        """What was said last of this incident, unless it was over long ago."""
+        known = self._own.get(incident.tenant) or self._below.get(incident.tenant)
+        return known.said.get(incident.incident_id) if known else None
+
+    def apply(self, pane: int, rows: Sequence[Row]) -> list[tuple[int, Incident]]:
+        """One pane; panes come in order. Returns (step, incident), those of one incident in the order of time."""
+        by_tenant: dict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            by_tenant[row.tenant].append(row)
+        out: list[tuple[int, Incident]] = []
+        for tenant in sorted(by_tenant):
+            correlator = self._correlator(tenant)
+            out += [(OVER, incident) for incident in correlator.advance(pane)]
+            out += [(HAPPENED, incident) for incident in correlator.apply(pane, by_tenant[tenant])]
+        return out
+
+    def advance(self, upto: int) -> list[tuple[int, Incident]]:
+        """Nothing more happens up to the end of pane `upto`: what is over by then."""
+        self.upto = upto
+        end = upto + self.rules.pane
+        out = []
+        for tenant in sorted(self.names):
+            due = (self._own.get(tenant) or self._below[tenant]).next_due
+            if due is not None and due <= end:
+                out += [(OVER, incident) for incident in self._correlator(tenant).advance(end)]
+        return out
+
+    def _correlator(self, tenant: str) -> Correlator:
+        if tenant not in self._own:
+            below = self._below.get(tenant)
+            self._own[tenant] = below.twin() if below else Correlator(tenant, self.rules.pane, self.limits)
+        return self._own[tenant]
+
+
+@dataclass(slots=True)
+class Ahead:
+    """An incident of which something provisional was said: up to which pane, what, and what the firm state says."""
+
+    pane: int
+    said: Incident
+    firm: Incident | None
+
+    @property
+    def is_passed_by(self) -> bool:
+        """Whether the firm state has said something since, which is what readers see."""
+        return self.firm is not None and self.firm.revision > self.said.revision
+
+
+@dataclass(slots=True)
+class Silence:
+    """A silent source: where its data ends (None where it has sent none), and what was said of it to whom."""
+
+    since: int | None
+    told: dict[str, Incident] = field(default_factory=dict)
 
 
 class CorrelateOperator:
@@ -17,21 +120,158 @@ class CorrelateOperator:
     def __init__(self, sources: Sequence[str], limits: Limits | None = None, rules: TimeRules | None = None) -> None:
         self.rules = rules or TimeRules()
         self.limits = limits or Limits()
+        if self.rules.pane % MICROS:
+            raise ConfigurationError(
+                f"a pane of {self.rules.pane} microseconds: revision numbers need panes of whole seconds; choose one"
+            )
         self._merge = PaneMerge(sources)
-        self._tenants: dict[str, Correlator] = {}
+        self._firm = Tenants(self.rules, self.limits)
+        self._copy: Tenants | None = None
+        self._pending: dict[str, Incident] = {}  # what the copy found and has not said
+        self._furthest = NEVER  # pane up to which anything provisional was said
+        self._ahead: dict[str, Ahead] = {}
+        self._silences: dict[str, Silence] = {}
+        self._stands_at = NEVER  # pane of the firm state that the steps are counted from
+        self._step = FOLLOWS
 
-    def read(self, messages: Iterable[Reduced | Marker]) -> list[Incident]:
-        """Take messages in log order; return the revisions of every pane that is now complete over all sources."""
+    @property
+    def closed(self) -> Mapping[str, int]:
+        """Source -> start of the last pane it closed: what `SilenceWatch.notice` asks for."""
+        return self._merge.closed
+
+    @property
+    def held_rows(self) -> int:
+        """Rows that wait for a source."""
+        return self._merge.held_rows
+
+    @property
+    def is_full(self) -> bool:
+        """Whether reading must pause: `held_rows` has reached `MOST_HELD_ROWS` of pipeline/core/merge.py."""
+        return self._merge.is_full
+
+    def read(self, messages: Iterable[Reduced | Marker | Gap]) -> list[Incident]:
+        """Take messages in log order; return the revisions they lead to."""
         out: list[Incident] = []
-        for pane, rows in self._merge.read(messages):
-            by_tenant: dict[str, list[Row]] = defaultdict(list)
-            for row in rows:
-                by_tenant[row.tenant].append(row)
-            for tenant in sorted(by_tenant):
-                if tenant not in self._tenants:
-                    self._tenants[tenant] = Correlator(tenant, self.rules.pane, self.limits)
-                out += self._tenants[tenant].apply(pane, by_tenant[tenant])
-        if self._merge.applied > NEVER:
-            for tenant in sorted(self._tenants):
-                out += self._tenants[tenant].advance(self._merge.applied + self.rules.pane)
+        for message in messages:
+            for pane, rows in self._merge.take(message):
+                out += self._number(self._firm.apply(pane, rows))
+            # while no source is silent, what is over by time can wait for the end of the batch: its number is the same
+            if not isinstance(message, Reduced) and (self._merge.silent or self._silences or self._ahead):
+                out += self._over() + self._follow()
+        return out + self._over()
+
+    def _over(self) -> list[Incident]:
+        return self._number(self._firm.advance(self._merge.applied)) if self._merge.applied > NEVER else []
+
+    def _number(self, found: Iterable[tuple[int, Incident]]) -> list[Incident]:
+        """Firm revisions, numbered by the pane in which it happened or was over."""
+        out = []
+        for step, incident in found:
+            number = revision_number(self.rules.pane_of(incident.updated_at - 1), step)
+            numbered = incident.model_copy(update={"revision": number})
+            if incident.incident_id in self._ahead:
+                self._ahead[incident.incident_id].firm = numbered
+            out.append(numbered)
+        return out
+
+    def _follow(self) -> list[Incident]:
+        """What a message means beside the firm state. One number for each part that has something to say."""
+        if self._stands_at != self._merge.applied:
+            self._stands_at, self._step = self._merge.applied, FOLLOWS
+            self._copy = None
+        out: list[Incident] = []
+        for part in (self._confirm, self._end_silences, self._run_ahead, self._begin_silences):
+            found = part(revision_number(self._stands_at, self._step))
+            out += found
+            self._step += bool(found)
+        return out
+
+    def _confirm(self, number: int) -> list[Incident]:
+        """The firm state has passed what was provisional: say again what it says, or withdraw."""
+        out = []
+        for name in [name for name, ahead in self._ahead.items() if ahead.pane <= self._stands_at]:
+            ahead = self._ahead.pop(name)
+            if ahead.firm is None:
+                out.append(self._withdrawn(ahead.said, number))
+            elif not ahead.is_passed_by:
+                out.append(ahead.firm.model_copy(update={"revision": number}))
+        return out
+
+    def _withdrawn(self, said: Incident, number: int) -> Incident:
+        return said.model_copy(
+            update={
+                "revision": number,
+                "provisional": False,
+                "status": "withdrawn",
+                "updated_at": self._stands_at + self.rules.pane,
+                "resolved_at": None,
+                "summary": f"Withdrawn: the data that was missing tells it otherwise. {said.summary}",
+            }
+        )
+
+    def _run_ahead(self, number: int) -> list[Incident]:
+        """Let the copy go on as far as the sources that speak have come, and say what it finds there."""
+        upto = self._merge.ahead_upto
+        if upto <= self._merge.applied:
+            return []
+        if self._copy is None:
+            self._copy = Tenants(self.rules, self.limits, self._firm)
+            self._pending.clear()
+        if upto <= self._copy.upto:
+            return []
+        for pane, rows in self._merge.ahead(self._copy.upto):
+            self._pending |= {incident.incident_id: incident for _, incident in self._copy.apply(pane, rows)}
+        self._pending |= {incident.incident_id: incident for _, incident in self._copy.advance(upto)}
+        if upto < self._furthest:
+            return []  # it began anew and is behind what was said: an incident must not seem to go back in time
+        self._furthest = upto
+        said = [self._provisional(incident, number) for incident in self._pending.values()]
+        self._pending.clear()
+        return [incident for incident in said if incident is not None]
+
+    def _provisional(self, incident: Incident, number: int) -> Incident | None:
+        """The revision to say; None where the same was said before."""
+        pane = self.rules.pane_of(incident.updated_at - 1)
+        incident = incident.model_copy(update={"revision": number, "provisional": True})
+        ahead = self._ahead.get(incident.incident_id)
+        if ahead is None:
+            self._ahead[incident.incident_id] = Ahead(pane, incident, self._firm.said(incident))
+            return incident
+        ahead.pane = max(ahead.pane, pane)
+        place = {"revision": number, "updated_at": incident.updated_at}
+        if not ahead.is_passed_by and ahead.said.model_copy(update=place) == incident:
+            return None
+        ahead.said = incident
+        return incident
+
+    @property
+    def _newest_end(self) -> int:
+        """End of the newest pane of any source: the event time at which a message of this log is read."""
+        return max(self._merge.closed.values()) + self.rules.pane
+
+    def _begin_silences(self, number: int) -> list[Incident]:
+        """Tell of the silent sources, every tenant once; one that the copy meets for the first time is told then."""
+        out = []
+        for source in sorted(self._merge.silent):
+            if source not in self._silences:
+                last = self._merge.closed[source]
+                self._silences[source] = Silence(None if last == NEVER else last + self.rules.pane)
+            silence = self._silences[source]
+            for tenant in sorted((self._copy or self._firm).names - silence.told.keys()):
+                begun = build_gap.begun(
+                    tenant, source, silence.since, self._newest_end, number, self.limits.rule_version
+                )
+                silence.told[tenant] = begun
+                out.append(begun)
+        return out
+
+    def _end_silences(self, number: int) -> list[Incident]:
+        out = []
+        for source in [source for source in self._silences if source not in self._merge.silent]:
+            self._copy = None  # it ran without the rows that come now
+            silence = self._silences.pop(source)
+            out += [
+                build_gap.ended(begun, source, silence.since, self._newest_end, number)
+                for begun in silence.told.values()
+            ]
         return out

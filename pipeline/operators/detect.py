@@ -11,19 +11,21 @@ from typing import Any
 
 import polars as pl
 
-from pipeline.core import observed
 from pipeline.core.limits import Limits
-from pipeline.core.panes import NEVER, Closed, Panes, TimeRules
-from pipeline.core.reduce import facts_of, usage_of
+from pipeline.core.observed import ObservedMemory, actions_of, late_actions_of
+from pipeline.core.panes import NEVER, Closed, Judged, Panes, TimeRules
+from pipeline.core.reduce import facts_of, usage_in
+from pipeline.core.rows import Rows, with_sessions
+from pipeline.core.sessions import SessionIndex
 from pipeline.detectors import feedback_loop, governance, kubernetes, metric_jump, token_burn
 from schemas.codecs import Decoded
 from schemas.errors import Outcome
 from schemas.events import TOPIC_RECORDS
-from schemas.signals import Action, Fact, Marker, Reduced, Row, Signal, Usage, stable_hash
+from schemas.signals import Marker, Reduced, Row, Signal, stable_hash
 from schemas.times import MINUTE
 from schemas.topics import source_name
 
-Detector = Callable[[pl.DataFrame, int, Any, Limits], list[Signal]]
+Detector = Callable[[Rows, Any, Limits], list[Signal]]
 
 # every detector that needs one session or one resource; a test finds one that is missing here
 DETECTORS: dict[str, tuple[Any, ...]] = {
@@ -68,8 +70,9 @@ class DetectOperator:
         self.limits = limits or Limits()
         self.rules = rules or TimeRules()
         self.panes = Panes(self.record, self.rules)
-        self._detectors = [(module.detect, module.fresh()) for module in DETECTORS[self.record]]
-        self._observed = observed.fresh()
+        self.sessions = SessionIndex()
+        self._detectors = [(module.detect, module.fresh(self.sessions)) for module in DETECTORS[self.record]]
+        self._observed = ObservedMemory(self.sessions)
         self._marked_upto = NEVER
         self._whole_from: int | None = None  # panes before this are not whole (cold start in the middle of a log)
 
@@ -81,24 +84,24 @@ class DetectOperator:
     def read(self, decoded: Decoded) -> Detected:
         """Take one batch; hand out every row and marker of the panes it completes."""
         frame = decoded.frame
-        if self.record == "agent_span":
+        if self.record == "agent_span" and frame["start_time"].null_count():
             began = pl.col("event_time") - pl.col("duration_ms") * 1000
             frame = frame.with_columns(start_time=pl.coalesce("start_time", began))
         judged = self.panes.lateness.judge(frame, decoded.newest_ingest_time)
         counts = self._count(judged, decoded)
         closed = self.panes.read(judged)
         messages = self._messages(closed) if closed.upto > NEVER else []
-        return Detected(messages, counts, judged["is_late"])
+        return Detected(messages, counts, judged.is_late)
 
-    def _count(self, judged: pl.DataFrame, decoded: Decoded) -> Counter[Outcome]:
-        late = int(judged["is_late"].sum())
+    def _count(self, judged: Judged, decoded: Decoded) -> Counter[Outcome]:
+        late = int(judged.late.sum())
         unused = 0
         if self.record == "cluster_event":
-            plain = (pl.col("kind") == "kubernetes") & (pl.col("severity") == "normal") & ~pl.col("is_late")
-            unused = int(judged.select(plain.sum()).item())
+            plain = (pl.col("kind") == "kubernetes") & (pl.col("severity") == "normal") & ~pl.lit(judged.is_late)
+            unused = int(judged.frame.select(plain.sum()).item())
         return Counter(
             {
-                Outcome.ACCEPTED: judged.height - late - unused,
+                Outcome.ACCEPTED: judged.frame.height - late - unused,
                 Outcome.DROPPED: decoded.ticks + unused,
                 Outcome.LATE: late,
                 Outcome.REJECTED: len(decoded.rejected),
@@ -133,35 +136,37 @@ class DetectOperator:
             (number, Marker(source=self.source, pane=pane, run=self.run, rows=rows)) for number, rows in enumerate(sent)
         ]
 
-    def _rows(self, rows: pl.DataFrame) -> list[tuple[int, Signal | Action | Fact | Usage]]:
-        out: list[tuple[int, Signal | Action | Fact | Usage]] = []
+    def _rows(self, frame: pl.DataFrame) -> list[tuple[int, Row]]:
+        out: list[tuple[int, Row]] = []
         size = self.rules.pane
+        newest = int(frame["pane"].max())  # type: ignore[arg-type]
         if self.record == "agent_span":
-            out += [
-                (self.rules.pane_of(action.end_time), action) for action in observed.actions_of(rows, self._observed)
-            ]
-            out += [(usage.pane, usage) for usage in usage_of(rows, self.source)]
-        elif self.record == "cluster_event":
-            out += [(self.rules.pane_of(fact.event_time), fact) for fact in facts_of(rows)]
+            rows = with_sessions(frame, size, self.sessions)
+            out += [(self.rules.pane_of(action.end_time), action) for action in actions_of(rows, self._observed)]
+            out += [(usage.pane, usage) for usage in usage_in(frame, self.source)]
+        else:
+            rows = Rows(frame, size)
+            if self.record == "cluster_event":
+                out += [(self.rules.pane_of(fact.event_time), fact) for fact in facts_of(frame)]
         for detect, memory in self._detectors:
-            out += [(signal.detected_at - size, signal) for signal in detect(rows, size, memory, self.limits)]
-        newest = rows["pane"].max()
-        for _, memory in self._detectors:
-            memory.expire(newest)
-        self._observed.expire(newest)  # type: ignore[arg-type]
+            out += [(signal.detected_at - size, signal) for signal in detect(rows, memory, self.limits)]
+        if self.record == "agent_span":
+            self.sessions.expire(newest)
+        else:
+            for _, memory in self._detectors:
+                memory.expire(newest)
         return out
 
-    def _late(self, late: pl.DataFrame) -> list[tuple[int, Action | Fact]]:
+    def _late(self, late: pl.DataFrame) -> list[tuple[int, Row]]:
         """A late action or fact travels with the first pane still open at its offset, as evidence."""
-        rows: list[Action] | list[Fact]
+        if not late.height:
+            return []
         if self.record == "agent_span":
-            rows = observed.actions_of(late, self._observed, late=True)
             panes = dict(zip(late["span_id"], late["pane"], strict=True))
-            return [(panes[action.span_id], action) for action in rows]
+            return [(panes[action.span_id], action) for action in late_actions_of(Rows(late, self.rules.pane))]
         if self.record == "cluster_event":
-            rows = facts_of(late, late=True)
             panes = dict(zip(late["event_id"], late["pane"], strict=True))
-            return [(panes[fact.fact_id], fact) for fact in rows]
+            return [(panes[fact.fact_id], fact) for fact in facts_of(late, late=True)]
         return []
 
 

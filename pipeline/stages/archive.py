@@ -1,4 +1,4 @@
-"""archive: the three input topics -> their raw tables, redacted, each row with its place in the log and whether it was late.
+"""archive: the three input topics -> their raw tables, redacted, each row with its place in the log and its lateness.
 
 1 decode; 2 judge lateness by the same rule as detect; 3 write as Arrow; 4 confirm. Starts at the committed offset: what
 it remembers, the watermark, is in the next record's append time. Messages that cannot be read are detect's to report.
@@ -32,4 +32,4 @@ class Archive(BatchingStage[Lateness]):
         record = TOPIC_RECORDS[element.topic]
         decoded = decode_batch(element.batch(), record)
         judged = self.memory(element).judge(decoded.frame, decoded.newest_ingest_time)
-        return {TABLES[record]: raw_frame(record, decoded.frame, judged["is_late"], element.topic)}
+        return {TABLES[record]: raw_frame(record, decoded.frame, judged.is_late, element.topic)}

@@ -7,6 +7,7 @@ flight reach their bound.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 from abc import abstractmethod
@@ -82,10 +83,8 @@ class BatchingStage(Stage[Memory]):
     async def _flush(self) -> None:
         while True:
             await self._has_some.wait()
-            try:
+            with contextlib.suppress(TimeoutError):  # what there is will do
                 await asyncio.wait_for(self._has_enough.wait(), GATHER_SECONDS)
-            except TimeoutError:
-                pass  # what there is will do
             taken, self._waiting, self._waiting_bytes = self._waiting, [], 0
             self._has_some.clear()
             if not self._is_closing:

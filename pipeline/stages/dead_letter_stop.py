@@ -15,7 +15,7 @@ SHARE = 0.05
 AT_LEAST = 100  # rejected in the minute: below this a share says little
 
 
-class DeadLetterStop(AftermathError):
+class TooManyDeadLettersError(AftermathError):
     """Too much of what was read could not be read."""
 
     exit_code = 70
@@ -32,7 +32,7 @@ class RejectedWatch:
     rejected: int = 0
 
     def see(self, offsets: list[int], rejected: set[int], newest_ingest_time: int) -> None:
-        """Count one batch. Raises DeadLetterStop where a limit is passed."""
+        """Count one batch. Raises TooManyDeadLettersError where a limit is passed."""
         minute = newest_ingest_time // MINUTE
         if minute != self.minute:
             self.minute, self.read, self.rejected = minute, 0, 0
@@ -48,7 +48,7 @@ class RejectedWatch:
             self._stop(f"{self.rejected} of {self.read} messages of one minute cannot be read")
 
     def _stop(self, what: str) -> None:
-        raise DeadLetterStop(
+        raise TooManyDeadLettersError(
             f"{self.source}: {what}. Reading stopped and no offset was committed for them: look at dead_letters for"
             " the reason, mend the producer or the decoder, and restart."
         )

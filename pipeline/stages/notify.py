@@ -13,9 +13,9 @@ failed and counted, because elements that are held for ever would at last stop e
 import asyncio
 import logging
 import random
-from collections import defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from alerts.outbox import Notification, Outbox
@@ -40,6 +40,14 @@ EXPIRE_EVERY = 60 * MINUTE  # of event time
 Place = tuple[str, str, str, str]  # tenant, incident, rule, receiver: what is said here is said in order
 
 
+@dataclass(slots=True)
+class _Turn:
+    """First come, first told; `users` have it or wait for it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    users: int = 0
+
+
 class Notify(Stage[None]):
     """One worker's share of incidents.v1."""
 
@@ -62,7 +70,7 @@ class Notify(Stage[None]):
         self._receivers = receivers
         self._retry = retry or RetryPolicy()
         self._outbox = Outbox(rules)
-        self._turns: dict[Place, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns: dict[Place, _Turn] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._retrying: dict[str, str] = {}  # dedup key -> receiver
         self._expired_at = 0
@@ -96,21 +104,29 @@ class Notify(Stage[None]):
                     pending.append(notification)
                     task = asyncio.create_task(self._deliver(notification, incident))
                     self._under_way[notification.dedup_key] = task
-                    task.add_done_callback(lambda _, key=notification.dedup_key: self._under_way.pop(key, None))
+                    task.add_done_callback(partial(self._is_done, notification.dedup_key))
                 tasks.append(task)
             self._expire(incident.updated_at)
         return _all_of(tasks) if tasks else None
 
+    def _is_done(self, key: str, _: asyncio.Task[None]) -> None:
+        self._under_way.pop(key, None)
+
     async def _deliver(self, notification: Notification, incident: Incident) -> None:
         place = (notification.tenant, notification.incident_id, notification.rule, notification.receiver)
-        async with self._turns[place]:
-            await self._record(notification)
-            delivery = await self._send(notification, incident)
-            done = replace(notification, state="sent" if delivery.ok else "failed", detail=delivery.detail)
-            await self._record(done)
-            self._outbox.record(done)
-        if not self._turns[place].locked():
-            self._turns.pop(place, None)
+        turn = self._turns.setdefault(place, _Turn())
+        turn.users += 1
+        try:
+            async with turn.lock:
+                await self._record(notification)
+                delivery = await self._send(notification, incident)
+                done = replace(notification, state="sent" if delivery.ok else "failed", detail=delivery.detail)
+                await self._record(done)
+                self._outbox.record(done)
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[place]
         if delivery.ok:
             self.sent += 1
         else:

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from pipeline.clock import monotonic
 
@@ -22,13 +22,24 @@ TROUBLE_SECONDS = 5.0
 STALL_SECONDS = 60.0
 
 
+class Progress(Protocol):
+    """How far a stage is."""
+
+    @property
+    def elements(self) -> int: ...
+    @property
+    def confirmed(self) -> int: ...
+
+
 class Watched(Protocol):
     """What is looked at; from this thread, so all of it may be read at any time."""
 
-    name: Any
-    waiting_on: str
-    progress: Any
-
+    @property
+    def name(self) -> str: ...
+    @property
+    def waiting_on(self) -> str: ...
+    @property
+    def progress(self) -> Progress: ...
     def trouble(self) -> str | None: ...
     def lag(self) -> int: ...
 
@@ -73,7 +84,7 @@ class Watchdog(threading.Thread):
         for stage in self._stages:
             reason = self._judge(stage, self._seen[id(stage)], now)
             if reason is not None:
-                return str(stage.name), reason
+                return stage.name, reason
         return None
 
     def _judge(self, stage: Watched, seen: _Seen, now: float) -> str | None:

@@ -24,7 +24,7 @@ from schemas.errors import Reason
 from schemas.events import AgentSpan, ClusterEvent, MetricPoint
 from schemas.incidents import NESTED_FIELDS, Incident
 from schemas.registry import Schema
-from schemas.signals import RECORDS, Action, Fact, Marker, Reduced, Signal, Usage, compact_json
+from schemas.signals import RECORDS, Action, Fact, Gap, Marker, Reduced, Signal, Usage, compact_json
 
 HEADER_BYTES = 10
 LONGEST_VARINT = 10  # bytes of a 64-bit number, seven bits each
@@ -135,7 +135,7 @@ def encode_event(event: AgentSpan | MetricPoint | ClusterEvent) -> bytes:
     return encode(event.record, event.__dict__)
 
 
-def encode_record(obj: Signal | Action | Fact | Usage | Marker | Reduced) -> bytes:
+def encode_record(obj: Signal | Action | Fact | Usage | Marker | Gap | Reduced) -> bytes:
     """The message of one internal record; a Reduced holds its row in the same encoding."""
     if isinstance(obj, Reduced):
         row = encode_record(obj.row)
@@ -143,18 +143,20 @@ def encode_record(obj: Signal | Action | Fact | Usage | Marker | Reduced) -> byt
     return encode(NAMES[type(obj)], {name: getattr(obj, name) for name in FIELD_NAMES[type(obj)]})
 
 
-def decode_record(data: bytes) -> Reduced | Marker:
-    """What stands on signals.v1: a row with its source, pane and run, or a marker. Raises UnreadableError."""
+def decode_record(data: bytes) -> Reduced | Marker | Gap:
+    """What stands on signals.v1: a row with its source, pane and run, a marker or a gap. Raises UnreadableError."""
     name, value = decode(data)
     if name == "marker":
         return Marker(**value)
+    if name == "gap":
+        return Gap(**value)
     if name != "reduced_row":
-        raise UnreadableError(Reason.WRONG_TYPE, f"a {name} where a reduced_row or a marker belongs")
+        raise UnreadableError(Reason.WRONG_TYPE, f"a {name} where a reduced_row, a marker or a gap belongs")
     row_name, row = decode(value.pop("row"))
     kind = RECORDS.get(row_name)
-    if kind is None or kind is Marker:
+    if kind is None or kind is Marker or kind is Gap:
         raise UnreadableError(Reason.WRONG_TYPE, f"a {row_name} inside a reduced_row")
-    return Reduced(**value, row=kind(**row))  # type: ignore[arg-type]  # Marker is ruled out above
+    return Reduced(**value, row=kind(**row))  # type: ignore[arg-type]  # Marker and Gap are ruled out above
 
 
 def encode_incident(incident: Incident) -> bytes:

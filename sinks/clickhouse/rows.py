@@ -14,6 +14,7 @@ import polars as pl
 from schemas.incidents import NESTED_FIELDS, Incident
 from schemas.registry import Schema, newest
 from schemas.signals import Signal, Usage
+from schemas.usage import COLUMNS, table_of
 from sinks.redaction import redact
 
 TIME = pl.Datetime("us", "UTC")
@@ -60,7 +61,10 @@ def signal_frame(signals: Sequence[Signal]) -> pl.DataFrame:
 
 
 def usage_frame(usage: Sequence[Usage]) -> pl.DataFrame:
-    return _filled(_of_dataclasses(usage, newest("usage")))
+    """For `agent_usage`: the rows of every table."""
+    if not usage:
+        return _filled(pl.DataFrame(schema={"tenant": pl.String, "pane": pl.Int64, "source": pl.String} | COLUMNS))
+    return _filled(pl.concat([table_of(message) for message in usage]))
 
 
 def incident_frame(incidents: Sequence[Incident]) -> pl.DataFrame:
@@ -106,7 +110,7 @@ def _filled(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _of_dataclasses(rows: Sequence[Signal] | Sequence[Usage], schema: Schema) -> pl.DataFrame:
+def _of_dataclasses(rows: Sequence[Signal], schema: Schema) -> pl.DataFrame:
     if rows and {item.name for item in fields(rows[0])} != set(schema.columns):
         raise TypeError(f"{type(rows[0]).__name__} is not a row of {schema.name}")
     return pl.DataFrame([asdict(row) for row in rows], schema=schema.columns, orient="row")

@@ -5,7 +5,6 @@ import inspect
 import pkgutil
 import sys
 from types import ModuleType
-from typing import Any
 
 import polars as pl
 import pytest
@@ -13,13 +12,16 @@ import pytest
 import pipeline.correlation.correlator
 import pipeline.detectors
 from pipeline.core.limits import Limits
+from pipeline.core.rows import Rows, with_sessions
+from pipeline.core.sessions import Columns, SessionIndex
 from pipeline.demo.recording import recording_of
 from pipeline.demo.story import story
 from pipeline.operators.detect import DETECTORS, DetectOperator
 from schemas.events import RECORD_TOPICS
 from schemas.signals import Signal
+from schemas.times import MINUTE
+from tests.builders import PANE, run_detector
 
-PANE = 5_000_000
 LIMITS = Limits.model_validate({"version": 1, "limits": [{"tokens_per_session": 500_000, "max_steps": 20}]})
 CASES = [(record, module) for record, modules in DETECTORS.items() for module in modules]
 IDS = [module.__name__.rsplit(".", 1)[1] for _, module in CASES]
@@ -43,15 +45,11 @@ def panes() -> dict[str, pl.DataFrame]:
     return found
 
 
-def detect(module: ModuleType, rows: pl.DataFrame, every: int, memory: Any = None) -> list[Signal]:
+def detect(module: ModuleType, rows: pl.DataFrame, every: int) -> list[Signal]:
     """The signals of these rows, `every` panes at a time."""
-    memory = module.fresh() if memory is None else memory
     starts = rows["pane"].unique().sort().to_list()
-    out = []
-    for first in range(0, len(starts), every):
-        part = rows.filter(pl.col("pane").is_in(starts[first : first + every]))
-        out += module.detect(part, PANE, memory, LIMITS)
-    return out
+    parts = [starts[first : first + every] for first in range(0, len(starts), every)]
+    return run_detector(module, [rows.filter(pl.col("pane").is_in(part)) for part in parts], LIMITS)
 
 
 def test_every_detector_is_called_somewhere() -> None:
@@ -86,11 +84,20 @@ def test_every_signal_cites_evidence_and_says_a_sentence(
 
 @pytest.mark.parametrize(("record", "module"), CASES, ids=IDS)
 def test_memory_of_silent_keys_leaves(record: str, module: ModuleType, panes: dict[str, pl.DataFrame]) -> None:
-    memory = module.fresh()
-    detect(module, panes[record], 10**6, memory)
-    before = len(memory)
-    memory.expire(int(panes[record]["event_time"].max()) + memory.keep + 30 * 60_000_000)  # type: ignore[arg-type]
-    assert len(memory) == 0 < before
+    rows, index = panes[record], SessionIndex()
+    memory = module.fresh(index)
+    if record == "agent_span":
+        module.detect(with_sessions(rows, PANE, index), memory, LIMITS)
+        assert len(index) > 0
+        index.expire(int(rows["event_time"].max()) + index.keep + 30 * MINUTE)  # type: ignore[arg-type]
+        assert len(index) == 0
+        columns = memory if isinstance(memory, Columns) else memory.columns
+        assert not any(column.any() for column in columns.data.values())
+        return
+    module.detect(Rows(rows, PANE), memory, LIMITS)
+    assert len(memory) > 0
+    memory.expire(int(rows["event_time"].max()) + memory.keep + 30 * MINUTE)  # type: ignore[arg-type]
+    assert len(memory) == 0
 
 
 @pytest.mark.parametrize("module", [*(m for _, m in CASES), importlib.import_module("pipeline.detectors.call_rate")])

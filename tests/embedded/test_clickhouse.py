@@ -15,7 +15,8 @@ from pipeline.embedded import Database
 from schemas.errors import ConfigurationError, Reason, Rejected
 from schemas.incidents import Attribution, Candidate, ContextGap, Evidence, Exhaustion, Incident
 from schemas.registry import newest
-from schemas.signals import Signal, Usage
+from schemas.signals import Signal
+from schemas.usage import COLUMNS, KEY, SUMS, usage_of
 from sinks.clickhouse import migrations, rows
 from sinks.clickhouse.client import Client, connect, connect_writer
 from sinks.clickhouse.errors import ClickHouseError, Verdict
@@ -312,17 +313,9 @@ def test_signals_usage_notifications_and_dead_letters_are_stored(migrated: Clien
         window_end=T0 + 5,
         detected_at=T0 + 5,
     )
-    names = ("calls", "errors", "input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
-    counts: dict[str, Any] = dict.fromkeys(names, 5)
-    usage = Usage(
-        tenant=tenant,
-        agent_id="a",
-        operation="chat",
-        pane=T0,
-        source="agent.traces.v1/0",
-        duration_ms=7,
-        **counts,
-    )
+    sums = dict.fromkeys(SUMS, 5) | {"duration_ms": 7}
+    row = dict.fromkeys(KEY) | {"agent_id": "a", "operation": "chat"} | sums
+    usage = usage_of(tenant, T0, "agent.traces.v1/0", pl.DataFrame([row], schema=COLUMNS))
     sent = {
         "dedup_key": "k1",
         "tenant": tenant,

@@ -22,6 +22,16 @@ from tests.stages.kafka import Broker
 pytestmark = pytest.mark.embedded
 
 
+RULE = {
+    "id": "feedback_loop",
+    "title": "An agent is looping",
+    "when": {"kind": "feedback_loop"},
+    "mode": "page",
+    "runbook": "alerts/rules/README.md#feedback_loop",
+    "owner": "on-call",
+}
+
+
 class FakeReceiver:
     """Records what it is sent; refuses while `answers` has something."""
 
@@ -40,8 +50,8 @@ class FakeReceiver:
 
 
 def an_incident(name: str, revision: int = 1, status: str = "open") -> Incident:
-    return sample_incident().model_copy(
-        update={"incident_id": name, "revision": revision, "status": status, "kind": "feedback_loop"}
+    return sample_incident(
+        {"incident_id": name, "revision": revision, "status": status, "kind": "feedback_loop", "tenant": "acme"}
     )
 
 
@@ -144,12 +154,3 @@ async def test_stopping_while_a_receiver_is_down_ends_in_time_and_the_page_comes
     await until(lambda: receiver.told == [("firing", "a")])
     await again.stop()
     assert not errors
-
-
-RULE = {
-    "id": "feedback_loop",
-    "title": "A loop",
-    "condition": {"kind": "feedback_loop"},
-    "severity": "warning",
-    "mode": "page",
-}

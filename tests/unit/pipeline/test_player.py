@@ -8,7 +8,9 @@ from schemas.events import AgentSpan, ClusterEvent
 AT = 1_770_000_000_000_000
 
 
-@pytest.mark.parametrize(("key", "hashed"), [(b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536)])
+@pytest.mark.parametrize(
+    ("key", "hashed"), [(b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536)]
+)
 def test_a_key_goes_where_the_java_client_sends_it(key: bytes, hashed: int) -> None:
     # the hashes are those of Kafka's own test of Utils.murmur2
     assert partition_for(key, 4) == (hashed & 0x7FFFFFFF) % 4

@@ -29,20 +29,20 @@ def test_event_time_never_moves_the_watermark() -> None:
 def test_a_row_is_judged_after_its_own_ingest_time_has_closed_panes() -> None:
     lateness = Lateness(RULES)
     made = frame("agent_span", [span(1), span(2)], [at(1), at(15)]).with_columns(start_time=pl.col("event_time"))
-    assert lateness.judge(made, at(15))["is_late"].to_list() == [False, True]
+    assert lateness.judge(made, at(15)).is_late.to_list() == [False, True]
 
 
 def test_the_class_of_a_row_does_not_depend_on_later_rows_of_its_batch() -> None:
     lateness = Lateness(RULES)
     made = frame("agent_span", [span(1), span(100)], [at(1), at(100)]).with_columns(start_time=pl.col("event_time"))
-    assert lateness.judge(made, at(100))["is_late"].to_list() == [False, False]
+    assert lateness.judge(made, at(100)).is_late.to_list() == [False, False]
 
 
 def test_a_row_more_than_a_minute_ahead_counts_as_late_and_is_not_carried() -> None:
     panes = Panes("agent_span", RULES)
     made = frame("agent_span", [span(62)], [at(1)]).with_columns(start_time=pl.col("event_time"))
     judged = panes.lateness.judge(made, at(1))
-    assert judged["is_late"].to_list() == [True]
+    assert judged.is_late.to_list() == [True]
     panes.read(judged)
     closed = read(panes, [], [], at(200))
     assert (closed.rows.height, closed.late.height) == (0, 0)

@@ -4,31 +4,18 @@ from typing import Any
 import polars as pl
 import pytest
 
-from pipeline.core.limits import Limits
 from pipeline.detectors import feedback_loop
 from schemas.signals import Signal
-from tests.builders import at, frame, span
-
-PANE = 5_000_000
-
-
-def rows_of(spans: list[dict[str, Any]]) -> pl.DataFrame:
-    made = frame("agent_span", sorted(spans, key=lambda row: row["event_time"]))
-    began = pl.col("event_time") - pl.col("duration_ms") * 1000
-    return made.with_columns(start_time=pl.coalesce("start_time", began), pane=pl.col("event_time") // PANE * PANE)
+from tests.builders import at, closed_rows, frame, run_detector, span
 
 
 def detect(spans: list[dict[str, Any]], split: int = 1) -> list[Signal]:
     """The signals of these spans, read in `split` parts cut between panes."""
-    memory = feedback_loop.fresh()
-    rows = rows_of(spans)
+    rows = closed_rows(frame("agent_span", sorted(spans, key=lambda row: row["event_time"])))
     panes = sorted(rows["pane"].unique().to_list())
     size = max(1, len(panes) // split)
-    found = []
-    for start in range(0, len(panes), size):
-        part = rows.filter(pl.col("pane").is_in(panes[start : start + size]))
-        found += feedback_loop.detect(part, PANE, memory, Limits())
-    return found
+    parts = [panes[start : start + size] for start in range(0, len(panes), size)]
+    return run_detector(feedback_loop, [rows.filter(pl.col("pane").is_in(part)) for part in parts])
 
 
 def calls(number: int, every: float = 6.0, **fields: Any) -> list[dict[str, Any]]:

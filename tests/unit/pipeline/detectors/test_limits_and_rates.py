@@ -3,21 +3,13 @@
 import random
 from typing import Any
 
-import polars as pl
 import pytest
 
 from pipeline.core.limits import Limits
 from pipeline.detectors import call_rate, governance, token_burn
-from schemas.signals import Signal, Usage
+from schemas.signals import Signal
 from schemas.times import MINUTE
-from tests.builders import T0, frame, span
-
-PANE = 5_000_000
-
-
-def rows_of(spans: list[dict[str, Any]]) -> pl.DataFrame:
-    made = frame("agent_span", spans)
-    return made.with_columns(start_time=pl.col("event_time"), pane=pl.col("event_time") // PANE * PANE)
+from tests.builders import PANE, T0, closed_rows, frame, run_detector, span, usage
 
 
 def limits(**values: Any) -> Limits:
@@ -29,7 +21,7 @@ def chat(seconds: float, tokens: int, **fields: Any) -> dict[str, Any]:
 
 
 def burn(spans: list[dict[str, Any]], allowed: Limits) -> list[Signal]:
-    return token_burn.detect(rows_of(spans), PANE, token_burn.fresh(), allowed)
+    return run_detector(token_burn, [closed_rows(frame("agent_span", spans))], allowed)
 
 
 def test_burn_fires_when_the_limit_is_passed_and_not_when_it_is_reached() -> None:
@@ -56,7 +48,7 @@ def test_without_a_limit_nothing_burns() -> None:
 
 
 def governed(spans: list[dict[str, Any]], allowed: Limits | None = None) -> list[str]:
-    found = governance.detect(rows_of(spans), PANE, governance.fresh(), allowed or Limits())
+    found = run_detector(governance, [closed_rows(frame("agent_span", spans))], allowed)
     return [signal.type for signal in found]
 
 
@@ -77,15 +69,10 @@ def test_a_denied_call_that_ran_is_a_breach_and_one_that_did_not_run_is_none() -
     assert governed([span(1, access="read", approval="denied")]) == []
 
 
-def usage(minute: int, calls: int) -> Usage:
-    return Usage(tenant="acme", agent_id="a", operation="chat", pane=T0 + minute * MINUTE, source="t/0", calls=calls,
-                 errors=0, input_tokens=0, output_tokens=0, cached_input_tokens=0, reasoning_tokens=0, duration_ms=0)  # fmt: skip
-
-
 def rates(calls: list[int]) -> list[Signal]:
     memory, found = call_rate.fresh(), []
     for minute, number in enumerate(calls):
-        rows = [usage(minute, number)] if number else []
+        rows = [usage(T0 + minute * MINUTE, number)] if number else []
         found += call_rate.detect(rows, T0 + minute * MINUTE, PANE, memory, Limits())
     return found
 

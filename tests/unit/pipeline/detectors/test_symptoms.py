@@ -2,23 +2,15 @@
 
 from typing import Any
 
-import polars as pl
 import pytest
 
-from pipeline.core.limits import Limits
 from pipeline.detectors import kubernetes, metric_jump
 from schemas.signals import Signal
-from tests.builders import at, event, frame, metric
-
-PANE = 5_000_000
-
-
-def with_panes(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.with_columns(pane=pl.col("event_time") // PANE * PANE)
+from tests.builders import PANE, at, closed_rows, event, frame, metric, run_detector
 
 
 def warnings(*rows: dict[str, Any]) -> list[Signal]:
-    return kubernetes.detect(with_panes(frame("cluster_event", rows)), PANE, kubernetes.fresh(), Limits())
+    return run_detector(kubernetes, [closed_rows(frame("cluster_event", rows))])
 
 
 def warning(seconds: float, **fields: Any) -> dict[str, Any]:
@@ -52,7 +44,7 @@ STEADY = [10.0, 10.2, 9.9, 10.1] * 5
 
 def jumps(values: list[float], **fields: Any) -> list[Signal]:
     rows = [metric(15 * i, value, **fields) for i, value in enumerate(values)]
-    return metric_jump.detect(with_panes(frame("metric_point", rows)), PANE, metric_jump.fresh(), Limits())
+    return run_detector(metric_jump, [closed_rows(frame("metric_point", rows))])
 
 
 def test_two_points_beyond_open_a_jump_and_one_does_not() -> None:

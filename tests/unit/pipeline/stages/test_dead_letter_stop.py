@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.stages.dead_letter_stop import AT_LEAST, IN_A_ROW, DeadLetterStop, RejectedWatch
+from pipeline.stages.dead_letter_stop import AT_LEAST, IN_A_ROW, RejectedWatch, TooManyDeadLettersError
 from schemas.times import MINUTE
 
 
@@ -10,7 +10,7 @@ def test_a_hundred_in_a_row_are_kept_and_one_more_stops() -> None:
     watch = RejectedWatch("agent.traces.v1/0")
     offsets = list(range(IN_A_ROW))
     watch.see(offsets, set(offsets), MINUTE)
-    with pytest.raises(DeadLetterStop, match="agent.traces.v1/0: more than 100 messages in a row"):
+    with pytest.raises(TooManyDeadLettersError, match=r"agent\.traces\.v1/0: more than 100 messages in a row"):
         watch.see([100], {100}, MINUTE)
 
 
@@ -24,7 +24,7 @@ def test_a_good_message_between_begins_the_row_anew() -> None:
 
 def test_a_share_of_one_minute_above_five_percent_stops() -> None:
     rejected = {number * 19 for number in range(AT_LEAST + 1)}  # 101 of 1919: 5.26 %
-    with pytest.raises(DeadLetterStop, match="101 of 1919 messages of one minute"):
+    with pytest.raises(TooManyDeadLettersError, match="101 of 1919 messages of one minute"):
         RejectedWatch("agent.traces.v1/0").see(list(range(1919)), rejected, MINUTE)
     RejectedWatch("agent.traces.v1/0").see(list(range(2020)), rejected, MINUTE)  # 5 % exactly
 

@@ -162,20 +162,7 @@ ROWS: tuple[Row, ...] = (
         partition=3,
         offset=79,
     ),
-    Usage(
-        tenant="acme",
-        agent_id="agent-1",
-        operation="chat",
-        pane=at(0),
-        source="agent.traces.v1/0",
-        calls=7,
-        errors=1,
-        input_tokens=79,
-        output_tokens=8,
-        cached_input_tokens=0,
-        reasoning_tokens=0,
-        duration_ms=900,
-    ),
+    Usage(tenant="acme", pane=at(0), source="agent.traces.v1/0", rows=2, table=b"arrow"),
 )
 
 
