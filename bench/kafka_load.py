@@ -67,8 +67,11 @@ def _batch(part: list[Record], offsets: list[int]) -> Batch:
     )
 
 
-def publish(load: Load, kafka: str, rules: TimeRules, compression: str = "lz4") -> Spans:
-    """Fill the input topics, which must exist and be empty. Raises DependencyError where the broker refuses one."""
+def publish(load: Load, kafka: str, rules: TimeRules, topic: str = TRACES.name) -> Spans:
+    """Fill the input topics, or one topic like agent.traces.v1, which must exist and be empty.
+
+    Raises DependencyError where the broker refuses a message.
+    """
     errors: list[str] = []
     sent: Counter[int] = Counter()
 
@@ -80,7 +83,7 @@ def publish(load: Load, kafka: str, rules: TimeRules, compression: str = "lz4") 
             "bootstrap.servers": kafka,
             "enable.idempotence": True,
             "acks": "all",
-            "compression.type": compression,
+            "compression.type": "lz4",
             "linger.ms": 1_000,
             "batch.size": MAX_MESSAGE_BYTES,
             "message.max.bytes": MAX_MESSAGE_BYTES,
@@ -99,13 +102,13 @@ def publish(load: Load, kafka: str, rules: TimeRules, compression: str = "lz4") 
                 producer.poll(0.05)
 
     spans = Spans(load)
-    others = [(topic.name, number) for topic in INPUTS if topic != TRACES for number in range(topic.partitions)]
+    others = [(other.name, number) for other in INPUTS if other != TRACES for number in range(other.partitions)]
     for partition, key, value, stamp in records(spans, rules):
-        produce(TRACES.name, partition, key, value, stamp)
+        produce(topic, partition, key, value, stamp)
         sent[partition] += 1
-        if key is None and partition == 0:
-            for topic, number in others:
-                produce(topic, number, None, value, stamp)
+        if key is None and partition == 0 and topic == TRACES.name:
+            for other, number in others:
+                produce(other, number, None, value, stamp)
         if sent[partition] % 1_000 == 0:
             producer.poll(0)
         if errors:

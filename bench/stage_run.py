@@ -9,6 +9,7 @@ threads of aiokafka and librdkafka use is read from their CPU clocks. The parts 
 import argparse
 import asyncio
 import os
+import threading
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +30,8 @@ from schemas.topics import BY_NAME
 from sinks.clickhouse.client import connect_writer
 
 STALL_SECONDS = 60.0
+LEAST_MICROS = 0.02  # an event: threads below this are not named
+FETCH, UNTIMED = "fetch (aiokafka's thread)", "between the timers"
 SINK, RAW = "sink", "rows and redaction"
 
 
@@ -61,7 +64,7 @@ async def run(args: argparse.Namespace) -> None:
     instrument(split)
     settings = Settings(
         kafka=args.kafka,
-        group_prefix=f"{args.group}",
+        group_prefix=args.group,
         recorded=True,
         commit_interval_seconds=args.commit_seconds,
         **({"clickhouse_url": args.clickhouse, "clickhouse_password": args.password} if args.clickhouse else {}),
@@ -77,6 +80,9 @@ async def run(args: argparse.Namespace) -> None:
 
     async def first_take(element: Element) -> Any:
         if not watch.runs:
+            for thread in threading.enumerate():
+                if type(thread).__module__.startswith("mode"):  # Faust runs aiokafka in one, and does not name it
+                    thread.name = FETCH
             watch.start()
             began.update(cpu_by_thread())
             split.reset()
@@ -120,17 +126,18 @@ async def _until_read(pipeline: Pipeline, name: str, expect: int) -> None:
 def parts(split: Split, began: Mapping[str, float], ended: Mapping[str, float], result: Result) -> dict[str, float]:
     """Microseconds an event. A thread that the timers cover is left out; the rest of the process is the last line."""
     found = split.micros_an_event(result.events)
-    groups = {"fetch (aiokafka's thread)": 0.0, "event loop and Faust": 0.0, "deliver (librdkafka)": 0.0}
+    groups = {UNTIMED: 0.0, "event loop and Faust": 0.0, "deliver (librdkafka)": 0.0}
     for name, seconds in ended.items():
         used = (seconds - began.get(name, 0.0)) * 1e6 / result.events
         if name == "MainThread":
             groups["event loop and Faust"] += used
         elif name.startswith("rdk:") or name.endswith("delivery reports"):
             groups["deliver (librdkafka)"] += used
-        elif "onsumer" in name:
-            groups["fetch (aiokafka's thread)"] += used
-        elif not name.startswith((POOL, "asyncio_")):
-            continue
+        elif name.startswith((POOL, "asyncio_")):
+            groups[UNTIMED] += used
+        elif used > LEAST_MICROS:
+            groups[name if name == FETCH else f"thread {name}"] = used
+    groups[UNTIMED] -= sum(found.values())
     found |= groups
     found["rest of the process"] = result.cpu * 1e6 / result.events - sum(found.values())
     return found

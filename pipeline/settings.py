@@ -8,6 +8,7 @@ where one that keeps data safe differs. Faust is not imported here: commands tha
 """
 
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -150,6 +151,7 @@ def faust_settings(settings: Settings, stage: str) -> dict[str, Any]:
         "web_enabled": False,
         "worker_redirect_stdouts": False,
         "autodiscover": False,
+        "datadir": Path(tempfile.gettempdir()) / "aftermath",  # Faust makes the folder; without tables it stays empty
     }
     if settings.instance:
         found["consumer_group_instance_id"] = f"{settings.group(stage)}.{settings.instance}"

@@ -1,4 +1,4 @@
-"""What a telemetry gap of a silent source says: which source, since when, and what that means for the verdicts. Pure."""
+"""What a telemetry gap says: which source is silent, since when, and what that means for the verdicts. Pure."""
 
 from schemas.incidents import Attribution, Incident
 from schemas.signals import stable_hash
@@ -6,7 +6,7 @@ from schemas.times import format_time
 
 
 def begun(tenant: str, source: str, since: int | None, now: int, revision: int, rule_version: str) -> Incident:
-    """A source is silent; `since` is where its data ends, None where it has sent none. The id depends on nothing else."""
+    """A source is silent; `since` is where its data ends, None where it has sent none; the id depends on these."""
     began = "yet" if since is None else f"since {_clock(since)}"
     then = "" if since is None else " since then"
     return Incident(

@@ -73,7 +73,7 @@ async def running(settings: Settings, sink: Sink, **options: Any) -> AsyncIterat
 async def run_and_drain(settings: Settings, sink: Sink, messages: list[Message]) -> Pipeline:
     async with running(settings, sink) as pipeline:
         await asyncio.to_thread(play, settings, messages)
-        await pipeline.drain(20)
+        await pipeline.drain(60)
         assert await pipeline.stop()
     return pipeline
 
@@ -121,7 +121,7 @@ async def test_a_sink_that_is_down_delays_no_page_and_loses_no_row(
         assert kafka.committed(settings.group("archive"), TRACES.name) == [-1001] * 4
         assert not await pipeline.is_drained()
         sink.is_down = False
-        await pipeline.drain(20)
+        await pipeline.drain(60)
         assert len(sink.rows["agent_traces"]) == 120
         assert archive.waiting_on == ""
         assert await pipeline.stop()
@@ -141,7 +141,7 @@ async def test_a_broker_that_goes_away_for_a_while_costs_time_and_no_row(
             await asyncio.sleep(0.05)
         kafka.set_up()
         await asyncio.to_thread(play, settings, messages[half:])
-        await pipeline.drain(30)
+        await pipeline.drain(60)
         places = {(row["partition"], row["offset"]) for row in sink.rows["agent_traces"]}
         assert len(places) == 120
         assert await pipeline.stop()

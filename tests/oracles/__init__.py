@@ -1,0 +1,1 @@
+"""Slow and simple implementations that the engine is held against."""

@@ -1,0 +1,336 @@
+"""Correlate over an outage: provisional while a source is silent, the same as ever once it is back."""
+
+import json
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pipeline.core.merge import MOST_HELD_ROWS, SilenceWatch
+from pipeline.core.panes import TimeRules
+from pipeline.operators.correlate import FOLLOWS, HAPPENED, LAST_STEP, OVER, CorrelateOperator, revision_number
+from schemas.errors import ConfigurationError
+from schemas.incidents import Incident
+from schemas.signals import Action, Fact, Gap, Marker, Reduced, Row, Signal
+from schemas.times import LATEST, MICROS, MINUTE
+from tests.builders import T0, at
+
+PANE = 5 * MICROS
+SOURCES = ("agent.traces.v1/0", "agent.traces.v1/1", "cluster.events.v1/0")
+TRACES, OTHER, EVENTS = SOURCES
+Messages = list[Reduced | Marker | Gap]
+
+
+def pane(number: int) -> int:
+    return T0 + number * PANE
+
+
+def signal(number: int, kind: str, name: str, details: dict[str, Any], **fields: Any) -> Signal:
+    """A signal of pane `number`."""
+    cited = {"type": "signal", "topic": "t", "partition": 0, "offset": 0, "event_id": name, "event_time": pane(number)}
+    return Signal(
+        signal_id=name, type=kind, window_start=pane(number), window_end=pane(number + 1), detected_at=pane(number + 1),
+        evidence=json.dumps({"references": [{**cited, "resource": None, "shows": name}], **details}),
+        summary=name, **{"tenant": "acme"} | fields,
+    )  # fmt: skip
+
+
+def symptom(number: int, name: str, resource: str = "prod/shop/pod/web-0", **fields: Any) -> Signal:
+    details = {"is_strong": True, "reason": "BackOff"}
+    return signal(number, "symptom.kubernetes", name, details, resource=resource, scope="prod/shop", **fields)
+
+
+def burn(number: int, name: str, session: str = "s1", **fields: Any) -> Signal:
+    return signal(number, "token_burn.session", name, {}, agent_id="agent-1", session_id=session, **fields)
+
+
+def action(number: int, name: str, target: str = "prod/shop/deployment/web", tenant: str = "acme") -> Action:
+    return Action(
+        tenant=tenant, trace_id="t", span_id=name, session_id="s1", agent_id="agent-1", operation="execute_tool",
+        access="write", start_time=pane(number), end_time=pane(number) + MICROS, status="ok", target=target,
+        tool_name="scale",
+    )  # fmt: skip
+
+
+def deploy(number: int, name: str, tenant: str = "acme") -> Fact:
+    return Fact(
+        tenant=tenant, fact_id=name, kind="deploy", resource="prod/shop/deployment/web", event_time=pane(number),
+        published_time=pane(number), valid_from=pane(number), actor="user:mo", actor_kind="human",
+    )  # fmt: skip
+
+
+def closed(source: str, number: int, *rows: Row) -> Messages:
+    """The messages of one pane of one source."""
+    marker = Marker(source=source, pane=pane(number), run="r", rows=len(rows))
+    return [*(Reduced(source, pane(number), "r", row) for row in rows), marker]
+
+
+def all_closed(number: int, *, but: str = "") -> Messages:
+    return [message for source in SOURCES if source != but for message in closed(source, number)]
+
+
+def gap(source: str, number: int) -> Gap:
+    return Gap(source=source, pane=pane(number))
+
+
+def of_kind(found: Sequence[Incident], *kinds: str) -> list[Incident]:
+    return [incident for incident in found if incident.kind in kinds]
+
+
+def failures(found: Sequence[Incident]) -> list[Incident]:
+    return of_kind(found, "infrastructure_failure", "agent_caused_failure")
+
+
+def test_revision_numbers_sort_as_the_pair_of_the_firm_pane_and_what_lies_ahead_of_it() -> None:
+    pairs = [(pane(n), step) for n in (0, 1, 2, 17280) for step in (HAPPENED, OVER, FOLLOWS, FOLLOWS + 9, LAST_STEP)]
+    numbers = [revision_number(*pair) for pair in pairs]
+    assert numbers == sorted(set(numbers))
+    assert revision_number(-(2**62), FOLLOWS) < numbers[0]
+    assert revision_number(LATEST, LAST_STEP) < 2**53
+
+
+def test_a_pane_that_is_no_whole_number_of_seconds_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="whole seconds"):
+        CorrelateOperator(SOURCES, rules=TimeRules(pane=1_500_000))
+
+
+def test_without_a_gap_record_a_silent_source_holds_everything_back() -> None:
+    operator = CorrelateOperator(SOURCES)
+    assert operator.read(all_closed(0)) == []
+    assert operator.read([*closed(EVENTS, 1, symptom(1, "x")), *closed(OTHER, 1)]) == []
+    assert operator.held_rows == 1
+
+
+def test_from_the_gap_record_on_an_incident_is_said_provisionally() -> None:
+    operator = CorrelateOperator(SOURCES)
+    operator.read(all_closed(0))
+    operator.read([*closed(EVENTS, 1, symptom(1, "x")), *closed(OTHER, 1)])
+    (found,) = failures(operator.read([gap(TRACES, 0)]))
+    assert (found.status, found.provisional, found.detected_at) == ("open", True, pane(2))
+    assert operator.held_rows == 1, "the firm state still waits for it"
+
+
+def test_what_the_missing_data_agrees_with_is_confirmed() -> None:
+    operator = CorrelateOperator(SOURCES)
+    operator.read([*all_closed(0), *closed(EVENTS, 1, symptom(1, "x")), *closed(OTHER, 1)])
+    (provisional,) = failures(operator.read([gap(TRACES, 0)]))
+    (firm,) = failures(operator.read(closed(TRACES, 1)))
+    assert firm == provisional.model_copy(update={"revision": firm.revision, "provisional": False})
+    assert firm.revision > provisional.revision
+    assert operator.held_rows == 0
+
+
+def test_what_the_missing_data_tells_otherwise_is_withdrawn() -> None:
+    operator = CorrelateOperator(SOURCES)
+    operator.read([*all_closed(0), *closed(EVENTS, 2, symptom(2, "y")), *closed(OTHER, 2)])
+    (provisional,) = failures(operator.read([gap(TRACES, 0)]))
+    found = failures(operator.read([*closed(TRACES, 1, symptom(1, "x")), *closed(TRACES, 2)]))
+    withdrawn = [incident for incident in found if incident.status == "withdrawn"]
+    assert [incident.incident_id for incident in withdrawn] == [provisional.incident_id]
+    assert (withdrawn[0].provisional, withdrawn[0].updated_at) == (False, pane(3))
+    assert withdrawn[0].revision > provisional.revision
+    (other,) = {incident.incident_id for incident in found} - {provisional.incident_id}
+    assert next(incident.started_at for incident in found if incident.incident_id == other) == pane(1)
+
+
+def test_an_incident_that_was_open_before_gets_its_firm_text_back_where_the_copy_was_wrong() -> None:
+    operator = CorrelateOperator(SOURCES)
+    before = operator.read([*all_closed(0), *closed(EVENTS, 1, symptom(1, "x")), *closed(OTHER, 1), *closed(TRACES, 1)])
+    (firm,) = failures(before)
+    late = pane(80)  # more than five quiet minutes later: over, as far as the copy knows
+    operator.read([*all_closed(60, but=TRACES), gap(TRACES, 1)])
+    (over,) = failures(operator.read(all_closed(79, but=TRACES)))
+    assert (over.incident_id, over.status, over.provisional) == (firm.incident_id, "resolved", True)
+    again = symptom(30, "again")
+    found = failures(operator.read([*closed(TRACES, 30, again), *closed(TRACES, 79)]))
+    assert [incident.provisional for incident in found] == [False] * len(found)
+    assert found[-1].status == "open"
+    assert found[-1].revision == max(incident.revision for incident in [over, *found])
+    assert found[-1].updated_at < late
+
+
+def test_when_all_sources_are_silent_nothing_runs_ahead() -> None:
+    operator = CorrelateOperator(SOURCES)
+    operator.read([*all_closed(0), *closed(EVENTS, 1, symptom(1, "x"))])
+    assert failures(operator.read([gap(TRACES, 0), gap(OTHER, 0)])) != []
+    assert failures(operator.read([*closed(EVENTS, 2, symptom(2, "z", "lab/a/pod/b-0")), gap(EVENTS, 2)])) != []
+    alone = CorrelateOperator(SOURCES[:1])
+    alone.read([*closed(TRACES, 0), Reduced(TRACES, pane(1), "r", symptom(1, "x"))])
+    assert failures(alone.read([gap(TRACES, 0)])) == []
+
+
+def test_a_silent_source_is_told_to_every_tenant_seen_and_resolved_when_it_speaks() -> None:
+    operator = CorrelateOperator(SOURCES)
+    operator.read(
+        [*closed(TRACES, 0, action(0, "a"), action(0, "b", tenant="bolt")), *closed(OTHER, 0), *closed(EVENTS, 0)]
+    )
+    operator.read(all_closed(14, but=TRACES))
+    begun = operator.read([gap(TRACES, 0)])
+    assert [(found.kind, found.tenant, found.status) for found in begun] == [
+        ("telemetry_gap", "acme", "open"),
+        ("telemetry_gap", "bolt", "open"),
+    ]
+    assert begun[0].title == "no data from agent.traces.v1/0 since 14:00:05: verdicts since then are provisional"
+    assert (begun[0].started_at, begun[0].detected_at) == (at(5), at(75))
+    assert operator.read([gap(TRACES, 0), *all_closed(15, but=TRACES)]) == [], "told once"
+    (third,) = of_kind(
+        operator.read(closed(EVENTS, 16, deploy(16, "d", tenant="crab")) + closed(OTHER, 16)), "telemetry_gap"
+    )
+    assert (third.tenant, third.started_at) == ("crab", at(5)), "a tenant that is new meanwhile is told as well"
+    ended = of_kind(operator.read(closed(TRACES, 1)), "telemetry_gap")
+    assert [(found.tenant, found.status, found.resolved_at) for found in ended] == [
+        ("acme", "resolved", at(85)),
+        ("bolt", "resolved", at(85)),
+        ("crab", "resolved", at(85)),
+    ]
+    assert ended[0].title == "no data from agent.traces.v1/0 between 14:00:05 and 14:01:25"
+    assert [e.incident_id for e in ended[:2]] == [b.incident_id for b in begun]
+    assert all(e.revision > b.revision for e, b in zip(ended, [*begun, third], strict=True))
+
+
+def test_a_source_that_never_spoke_is_told_without_a_time() -> None:
+    operator = CorrelateOperator(SOURCES)
+    operator.read([*closed(EVENTS, 0, symptom(0, "x")), *closed(OTHER, 0)])
+    found = operator.read([Gap(source=TRACES, pane=-(2**62))])
+    assert [incident.provisional for incident in failures(found)] == [True]
+    (told,) = of_kind(found, "telemetry_gap")
+    assert told.title == "no data from agent.traces.v1/0 yet: verdicts are provisional"
+    assert of_kind(operator.read(closed(TRACES, 0)), "telemetry_gap")[0].status == "resolved"
+
+
+def test_two_revisions_of_an_incident_in_one_pane_have_two_numbers() -> None:
+    operator = CorrelateOperator(SOURCES[:1])
+    operator.read(closed(TRACES, 0, symptom(0, "x")))
+    # five quiet minutes end with pane 60, in which a deploy from before the failure arrives late and changes the verdict
+    found = operator.read(closed(TRACES, 60, deploy(-1, "d")))
+    assert [(incident.status, incident.updated_at) for incident in found] == [
+        ("open", pane(61)),
+        ("resolved", pane(61)),
+    ]
+    assert found[0].revision < found[1].revision < revision_number(pane(60), FOLLOWS)
+
+
+def test_the_bound_on_held_rows_is_said() -> None:
+    operator = CorrelateOperator(SOURCES[:2])
+    rows: Messages = [Reduced(TRACES, pane(1), "r", action(1, "a"))] * (MOST_HELD_ROWS - 1)
+    operator.read(rows)
+    assert not operator.is_full
+    operator.read(rows[:1])
+    assert (operator.is_full, operator.held_rows) == (True, MOST_HELD_ROWS)
+
+
+# -- random outages
+
+
+def random_rows(draw: random.Random, source: str, number: int) -> list[Row]:
+    """Strong symptoms in few places, burns of few sessions, changes that may be the cause."""
+    out: list[Row] = []
+    name = f"{source}/{number}"
+    if draw.random() < 0.06:
+        where = draw.choice(("prod/shop/pod/web-0", "prod/shop/pod/db-0", "prod/pay/pod/web-0"))
+        out.append(symptom(number, f"{name}/symptom", where, tenant=draw.choice(("acme", "bolt"))))
+    if draw.random() < 0.05:
+        out.append(burn(number, f"{name}/burn", draw.choice(("s1", "s2")), tenant=draw.choice(("acme", "bolt"))))
+    if draw.random() < 0.05:
+        out.append(action(number, f"{name}/action", tenant=draw.choice(("acme", "bolt"))))
+    if draw.random() < 0.03:
+        out.append(deploy(number, f"{name}/deploy", draw.choice(("acme", "bolt"))))
+    return out
+
+
+def live(draw: random.Random, rows: dict[tuple[str, int], list[Row]], panes: int) -> Messages:
+    """The log of a live run in which sources fall silent for minutes: gaps are written by the watch's clock."""
+    outages = {
+        source: range(begin, begin + draw.randint(5, 60))
+        for source in draw.sample(SOURCES, draw.randint(1, 3))
+        for begin in [draw.randint(1, panes - 70)]
+    }
+    upto = dict.fromkeys(SOURCES, -1)
+    watch = SilenceWatch(SOURCES, MINUTE)
+    operator = CorrelateOperator(SOURCES)  # only to know what is closed at each moment
+    log: Messages = []
+    for now in range(panes):
+        for source in draw.sample(SOURCES, len(SOURCES)):
+            if (now not in outages.get(source, ()) and draw.random() < 0.7) or now == panes - 1:
+                for number in range(upto[source] + 1, now + 1):
+                    if rows[source, number] or number == now:
+                        new = closed(source, number, *rows[source, number])
+                        operator.read(new)
+                        log += new
+                upto[source] = now
+        gaps = watch.notice(operator.closed, pane(now + 3))
+        operator.read(gaps)
+        log += gaps
+    return log
+
+
+def replayed(draw: random.Random, log: Messages) -> Messages:
+    """The same messages without the gaps, the sources interleaved in another way."""
+    queues = {s: [m for m in log if m.source == s and not isinstance(m, Gap)] for s in SOURCES}
+    out: Messages = []
+    while any(queues.values()):
+        source = draw.choice([name for name in SOURCES if queues[name]])
+        size = draw.choice((1, 10, 100))
+        out += queues[source][:size]
+        del queues[source][:size]
+    return out
+
+
+def run(log: Messages, size: int) -> list[Incident]:
+    operator = CorrelateOperator(SOURCES)
+    found = [incident for begin in range(0, len(log), size) for incident in operator.read(log[begin : begin + size])]
+    assert operator.held_rows == 0
+    return found
+
+
+def by_id(found: Sequence[Incident]) -> dict[str, list[Incident]]:
+    out = defaultdict(list)
+    for incident in found:
+        out[incident.incident_id].append(incident)
+    return out
+
+
+def newest(found: Sequence[Incident]) -> dict[str, Incident]:
+    """Incident id -> the revision that wins; numbers never go back and never come twice."""
+    out: dict[str, Incident] = {}
+    for incident in found:
+        before = out.get(incident.incident_id)
+        assert before is None or before.revision < incident.revision, (before, incident)
+        out[incident.incident_id] = incident
+    return out
+
+
+def bare(found: dict[str, Incident]) -> dict[str, str]:
+    """What stands at the end, without revision numbers: those differ, since more was said on the way."""
+    return {
+        name: incident.model_copy(update={"revision": 0}).model_dump_json()
+        for name, incident in found.items()
+        if incident.kind != "telemetry_gap" and incident.status != "withdrawn"
+    }
+
+
+def test_an_outage_with_its_gap_records_ends_as_a_replay_without_them() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(25):
+        draw = random.Random(f"outage {seed}")
+        panes = 130
+        rows: dict[tuple[str, int], list[Row]] = defaultdict(list)
+        for source in SOURCES:
+            for number in range(panes - 1):
+                rows[source, number] = random_rows(draw, source, number)
+        log = live(draw, rows, panes)
+        found = run(log, draw.choice((1, 7, 1000)))
+        assert by_id(found) == by_id(run(log, 10_000)), f"seed {seed}: batches matter"
+        at_the_end, replay = newest(found), newest(run(replayed(draw, log), draw.choice((1, 7, 1000))))
+        assert not [incident for incident in at_the_end.values() if incident.provisional], seed
+        assert bare(at_the_end) == bare(replay), seed
+        assert not [i for i in replay.values() if i.provisional or i.status == "withdrawn" or i.kind == "telemetry_gap"]
+        gaps = [incident for incident in at_the_end.values() if incident.kind == "telemetry_gap"]
+        assert {incident.status for incident in gaps} <= {"resolved"}, seed
+        withdrawn = {name for name, incident in at_the_end.items() if incident.status == "withdrawn"}
+        assert not withdrawn & replay.keys(), seed
+        provisional = {incident.incident_id for incident in found if incident.provisional}
+        seen.update(gaps=len(gaps), withdrawn=len(withdrawn), confirmed=len(provisional - withdrawn))
+    assert min(seen["gaps"], seen["withdrawn"], seen["confirmed"]) > 10, seen
