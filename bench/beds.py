@@ -140,9 +140,9 @@ def _finished(worker: "subprocess.Popen[str]") -> Result:
     try:
         out, errors = worker.communicate(timeout=WORKER_SECONDS)
     except subprocess.TimeoutExpired:
-        worker.kill()
-        worker.communicate()
         raise RuntimeError(f"{worker.args!r} took more than {WORKER_SECONDS:.0f} s") from None
+    finally:
+        worker.kill()
     lines = [line for line in out.splitlines() if line.startswith("{")]
     if worker.returncode or not lines:
         raise RuntimeError(f"{worker.args!r} ended with {worker.returncode}: {errors[-2_000:]}")

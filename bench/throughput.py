@@ -11,6 +11,7 @@ agent. What each found is held against what was planted. The second leaves Kafka
 import argparse
 import os
 import platform
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ def main() -> None:
     arguments.add_argument("--sessions", default="", help="with --operator: cost at these numbers of sessions")
     arguments.add_argument("--seed", type=int, default=7)
     args = arguments.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the broker is ended too
     cores = sorted(os.sched_getaffinity(0))
     broker, worker = cores[0], cores[-1]
     load = Load(args.events, args.concurrent, args.seed)
@@ -60,7 +62,10 @@ def main() -> None:
         print(f"{made.says} on core {broker}, one worker on core {worker}; {says}")
         if broker == worker:
             print("one core for both: figures are lower than on two")
-        results = list(measured(made, args.sink))
+        results = []
+        for result in measured(made, args.sink):
+            print(f"  {result.engine}: {result.wall:.1f} s", file=sys.stderr, flush=True)
+            results.append(result)
     table(results)
     for result in results:
         split(result)

@@ -50,6 +50,8 @@ JOIN_BYTES = 2_000_000
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Runs aiokafka. Elements are made here, where no seek can come between a fetch and its bookkeeping."""
 
+    _sought: Any = None  # the assignment that the last seek was for
+
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
@@ -64,6 +66,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     ) -> Mapping[TP, list[Element]]:
         consumer._coordinator.check_errors()
         found = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
+        if consumer._subscription.subscription.assignment is not self._sought:
+            return {}  # of a new assignment that was not seeked yet: the seek comes, and they are read then
         return cast(BatchConsumer, self.consumer).hand_out(found)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -83,6 +87,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         )
         for partition in partitions:
             consumer.seek(partition, starts[ensure_TP(partition)])
+        self._sought = consumer._subscription.subscription.assignment
         return starts
 
 
@@ -121,6 +126,16 @@ class BatchConsumer(driver.Consumer):
             self.epoch += 1
             self.untaken = 0
         return starts
+
+    async def on_partitions_revoked(self, revoked: set[TP]) -> None:
+        """Commit what is confirmed and drop what is in hand: it is read again, by whoever is given the partition."""
+        if self.frontiers():
+            await self.commit()
+        with self._lock:
+            self._frontiers = {}
+            self.epoch += 1
+            self.untaken = 0
+        await super().on_partitions_revoked(revoked)
 
     # -- what is handed out
 
@@ -306,6 +321,7 @@ EXPECTED: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (driver.Consumer, "_wait_next_records", ("self", "timeout")),
     (driver.Consumer, "_to_message", ("self", "tp", "record")),
     (driver.Consumer, "_new_consumer_thread", ("self",)),
+    (driver.Consumer, "on_partitions_revoked", ("self", "revoked")),
     (driver.Consumer, "on_buffer_full", ("self", "tp")),
     (driver.Consumer, "on_buffer_drop", ("self", "tp")),
     (driver.AIOKafkaConsumerThread, "_create_worker_consumer", ("self", "transport")),
@@ -323,6 +339,7 @@ EXPECTED_IN_SOURCE: tuple[tuple[Any, str], ...] = (
     (GroupCoordinator, "self._coordination_task = "),
     (Fetcher, "self._fetch_task = "),
     (aiokafka.AIOKafkaConsumer, "self._fetch_max_wait_ms = "),
+    (aiokafka.AIOKafkaConsumer, "self._subscription = SubscriptionState("),
     (faust.transport.consumer.Consumer, "offset = self._new_offset(tp)"),
     (faust.transport.consumer.Consumer, "list(self._filter_tps_with_pending_acks(topics))"),
     (faust.transport.consumer.Consumer, "await self.seek_to_committed()"),

@@ -4,6 +4,7 @@ One message a tenant and pane instead of one a row: it is written and read as co
 """
 
 import io
+from typing import Any
 
 import polars as pl
 
@@ -13,7 +14,7 @@ KEY = ("agent_id", "agent_version", "task_type", "operation", "model", "tool_nam
 SUMS = (
     "calls", "errors", "input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "duration_ms",
 )  # fmt: skip
-COLUMNS = dict.fromkeys(KEY, pl.String) | dict.fromkeys(SUMS, pl.Int64)
+COLUMNS: dict[str, Any] = {**dict.fromkeys(KEY, pl.String), **dict.fromkeys(SUMS, pl.Int64)}
 
 
 def usage_of(tenant: str, pane: int, source: str, sums: pl.DataFrame) -> Usage:

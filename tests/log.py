@@ -9,13 +9,14 @@ from pipeline.core.limits import Limits
 from pipeline.core.panes import TimeRules
 from pipeline.operators.correlate import CorrelateOperator
 from pipeline.operators.detect import DetectOperator
+from pipeline.operators.state import dump, load
 from pipeline.player import partition_for
 from schemas.codecs import TICK, Batch
 from schemas.codecs.blocks import decode_batch
 from schemas.codecs.single import decode_record, encode_event, encode_record
 from schemas.events import EVENTS, RECORD_TOPICS, TOPIC_RECORDS
 from schemas.incidents import Incident
-from schemas.signals import Marker, Reduced
+from schemas.signals import Gap, Marker, Reduced
 from schemas.times import parse_time
 from schemas.topics import source_name
 
@@ -60,26 +61,17 @@ def spread(messages: Sequence[Stamped], partitions: int) -> Log:
     return log
 
 
-def run(log: Log, draw: random.Random, *, limits: Limits | None = None, signal_partitions: int = 1) -> list[Incident]:
-    """Every revision. Batches are cut, and sources interleaved, as `draw` has it; messages pass through their codecs."""
-    written: dict[str, list[tuple[int, Reduced | Marker]]] = {}
+def run(
+    log: Log, draw: random.Random, *, limits: Limits | None = None, signal_partitions: int = 1, restarts: float = 0.0
+) -> list[Incident]:
+    """Every revision. Batches are cut, and sources interleaved, as `draw` has it; messages pass through their codecs.
+
+    restarts: how likely it is, after each batch, that the state is saved and another worker goes on from it; what that
+    one had sent since an earlier snapshot is then in the log twice, by two runs.
+    """
+    written = {}
     for (topic, number), records in log.items():
-        operator = DetectOperator(topic, number, f"run-{draw.random()}", signal_partitions, limits, RULES)
-        out: list[tuple[int, Reduced | Marker]] = []
-        start = 0
-        while start < len(records):
-            size = draw.choice((1, 7, 60, 1000))
-            part = records[start : start + size]
-            batch = Batch(
-                topic,
-                number,
-                range(start, start + len(part)),
-                [s for s, _ in part],
-                [None] * len(part),
-                [v for _, v in part],
-            )
-            out += operator.read(decode_batch(batch, TOPIC_RECORDS[topic])).messages
-            start += size
+        out = _detect(topic, number, records, draw, limits, signal_partitions, restarts)
         written[source_name(topic, number)] = [(to, decode_record(encode_record(message))) for to, message in out]
     revisions = []
     for partition in range(signal_partitions):
@@ -90,7 +82,41 @@ def run(log: Log, draw: random.Random, *, limits: Limits | None = None, signal_p
             size = draw.choice((1, 5, 50, 500))
             revisions += correlate.read(queues[source][:size])
             queues[source] = queues[source][size:]
+            if draw.random() < restarts / 10:
+                blobs = dump(correlate)
+                correlate = CorrelateOperator(list(written), limits, RULES)
+                load(correlate, blobs)
     return revisions
+
+
+def _detect(
+    topic: str,
+    number: int,
+    records: list[tuple[int, bytes]],
+    draw: random.Random,
+    limits: Limits | None,
+    signal_partitions: int,
+    restarts: float,
+) -> list[tuple[int, Reduced | Marker | Gap]]:
+    def begin() -> DetectOperator:
+        return DetectOperator(topic, number, f"run-{draw.random()}", signal_partitions, limits, RULES)
+
+    operator, out = begin(), []
+    snapshot: tuple[int, list[bytes]] = (0, dump(operator))
+    start = 0
+    while start < len(records):
+        size = draw.choice((1, 7, 60, 1000))
+        part = records[start : start + size]
+        offsets = range(start, start + len(part))
+        batch = Batch(topic, number, offsets, [at for at, _ in part], [None] * len(part), [value for _, value in part])
+        out += operator.read(decode_batch(batch, TOPIC_RECORDS[topic])).messages
+        start += size
+        if draw.random() < restarts:
+            snapshot = (start, dump(operator))
+        if draw.random() < restarts:
+            start, operator = snapshot[0], begin()
+            load(operator, snapshot[1])
+    return out
 
 
 def canonical(revisions: Sequence[Incident]) -> dict[str, list[str]]:

@@ -45,9 +45,8 @@ def run(args: argparse.Namespace) -> int:
     by_topic = ", ".join(f"{number:,} to {topic}" for topic, number in sorted(played.by_topic.items()))
     if played.began_at is None or played.ended_at is None:
         raise UsageError("There is no event in these files; write one a line, as in the README.")
-    print(
-        f"{played.messages:,} events published ({by_topic}), {format_time(played.began_at)} to {format_time(played.ended_at)}"
-    )
+    span = f"{format_time(played.began_at)} to {format_time(played.ended_at)}"
+    print(f"{played.messages:,} events published ({by_topic}), {span}")
     return 0
 
 

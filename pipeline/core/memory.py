@@ -1,7 +1,7 @@
 """Per-key memory with an expiry in event time, found by bucket and not by scanning."""
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from schemas.times import MINUTE
 
@@ -53,3 +53,14 @@ class Memory(Generic[K, V]):
             for key in self._buckets.pop(number):
                 self._values.pop(key, None)
                 self._touched.pop(key, None)
+
+    def saved(self) -> Any:
+        """The entries and when each was last touched, for a snapshot."""
+        return {"values": self._values, "touched": self._touched}
+
+    def restore(self, saved: Any) -> None:
+        """The other way."""
+        self._values, self._touched = saved["values"], saved["touched"]
+        self._buckets = {}
+        for key, at in self._touched.items():
+            self._buckets.setdefault(at // self._bucket, set()).add(key)

@@ -13,6 +13,7 @@ is silent is read from the log and nowhere else; `SilenceWatch` is what writes i
 from bisect import bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from pipeline.core.panes import NEVER
 from schemas.errors import AftermathError
@@ -81,6 +82,27 @@ class PaneMerge:
         begin = bisect_right(self._ready_panes, max(after, self.applied))
         end = bisect_right(self._ready_panes, self.ahead_upto)
         return [(pane, self._ready[pane]) for pane in self._ready_panes[begin:end]]
+
+    def saved(self) -> Any:
+        """What each source has closed and the rows that wait, for a snapshot."""
+        return {
+            "closed": self.closed,
+            "silent": self.silent,
+            "applied": self.applied,
+            "held": dict(self._held),
+            "ready": dict(self._ready),
+        }
+
+    def restore(self, saved: Any) -> None:
+        """The other way, into a merge of the same sources. Raises ValueError where they are others."""
+        if saved["closed"].keys() != self.closed.keys():
+            raise ValueError("the snapshot waits for other sources: partitions were added or taken away")
+        self.closed, self.silent, self.applied = saved["closed"], saved["silent"], saved["applied"]
+        self._held.update(saved["held"])
+        self._ready.update(saved["ready"])
+        self._ready_panes = sorted(self._ready)
+        by_run = [rows for runs in self._held.values() for rows in runs.values()]
+        self.held_rows = sum(map(len, by_run)) + sum(map(len, self._ready.values()))
 
     def _hold(self, message: Reduced) -> None:
         if message.pane > self.closed[message.source]:

@@ -137,6 +137,21 @@ class Panes:
         self.closed_upto = upto
         return Closed(self._take(self._open, upto), self._take(self._carried, upto), upto)
 
+    def saved(self) -> Any:
+        """The watermark and the rows that wait, for a snapshot."""
+        return {
+            "newest": self.lateness.newest,
+            "closed_upto": self.closed_upto,
+            "open": _together(self._open),
+            "carried": _together(self._carried),
+        }
+
+    def restore(self, saved: Any) -> None:
+        """The other way, into panes that have read nothing yet."""
+        self.lateness.newest, self.closed_upto = saved["newest"], saved["closed_upto"]
+        for held, found in ((self._open, saved["open"]), (self._carried, saved["carried"])):
+            held[:] = [(found.drop("pane"), found["pane"].to_numpy())] if found is not None else []
+
     @staticmethod
     def _keep(held: list[tuple[pl.DataFrame, Times]], frame: pl.DataFrame, panes: Times, rows: Mask) -> None:
         if rows.any():
@@ -163,6 +178,13 @@ class Panes:
         panes = np.concatenate([panes for _, panes in done]) if len(done) > 1 else done[0][1]
         frame = frame.with_columns(pl.Series("pane", panes))
         return in_order(fold_equal_keys(frame, KEYS[self.record]), ORDER[self.record])
+
+
+def _together(held: list[tuple[pl.DataFrame, Times]]) -> pl.DataFrame | None:
+    """Rows that wait, with their panes, as one frame; None where there are none."""
+    if not held:
+        return None
+    return pl.concat([frame.with_columns(pl.Series("pane", panes)) for frame, panes in held])
 
 
 def in_order(rows: pl.DataFrame, order: tuple[str, ...]) -> pl.DataFrame:

@@ -33,6 +33,12 @@ class Table(Protocol):
     def reset(self, slots: Slots) -> None:
         """These slots belong to new sessions from now on."""
 
+    def saved(self, slots: Slots) -> Any:
+        """What stands at these slots, for a snapshot."""
+
+    def restore(self, saved: Any) -> None:
+        """The other way: what was saved stands at slots 0, 1, 2 ... now; there is room for them."""
+
 
 class Columns:
     """Named numpy columns, one row a slot, zero where nothing was written."""
@@ -59,6 +65,15 @@ class Columns:
         """Zero again."""
         for column in self.data.values():
             column[slots] = 0 if column.dtype.kind != "S" else b""
+
+    def saved(self, slots: Slots) -> Any:
+        """Each column at these slots."""
+        return {name: column[slots] for name, column in self.data.items()}
+
+    def restore(self, saved: Any) -> None:
+        """What was saved stands at slots 0, 1, 2 ... now. Raises KeyError or ValueError where it has another form."""
+        for name, column in self.data.items():
+            column[: len(saved[name])] = saved[name]
 
     @property
     def bytes_per_slot(self) -> int:
@@ -122,6 +137,24 @@ class SessionIndex:
         for table in self._tables:
             table.reset(gone)
 
+    def saved(self) -> Any:
+        """The live sessions and what every table holds of them."""
+        slots = np.flatnonzero(self._touched >= 0)
+        tables = [table.saved(slots) for table in self._tables]
+        return {"key": self._key[slots], "touched": self._touched[slots], "swept": self._swept, "tables": tables}
+
+    def restore(self, saved: Any) -> None:
+        """The other way, into an index that has no sessions yet and the same tables."""
+        keys, number = saved["key"], len(saved["key"])
+        while self.capacity < number:
+            self._grow()
+        self._key[:number], self._touched[:number] = keys, saved["touched"]
+        self._slot_of = dict(zip(keys.tolist(), range(number), strict=True))
+        self._free = list(range(self.capacity - 1, number - 1, -1))
+        self._swept = saved["swept"]
+        for table, content in zip(self._tables, saved["tables"], strict=True):
+            table.restore(content)
+
     def _allocate(self, keys: Hashes) -> list[int]:
         while len(self._free) < keys.size:
             self._grow()
@@ -151,3 +184,13 @@ class BySlot(dict[int, Any]):
         if self:
             for slot in slots.tolist():
                 self.pop(slot, None)
+
+    def saved(self, slots: Slots) -> Any:
+        """Place among `slots` -> value."""
+        places = {slot: place for place, slot in enumerate(slots.tolist()) if slot in self}
+        return {place: self[slot] for slot, place in places.items()}
+
+    def restore(self, saved: Any) -> None:
+        """What was saved, at the new slots."""
+        self.clear()
+        self.update(saved)

@@ -72,7 +72,7 @@ class Run:
 
 @dataclass(slots=True)
 class Loop:
-    """A loop that was signalled and is not over. What it shares with its run is replaced there, not changed."""
+    """A loop that was signalled and is not over; it outlives the reset of its run."""
 
     period: int
     length: int
@@ -85,18 +85,21 @@ class Loop:
     said_at: int = 0
 
 
+@dataclass(slots=True)
 class Watch:
     """The state of one watched session."""
 
-    def __init__(self, earlier: list[Earlier], totals: Totals, parent: int) -> None:
-        self.calls: deque[Seen] = deque(
-            (Seen(e.call, e.arguments, e.start, e.end, e.span_id, e.offset, None, None) for e in earlier),
-            maxlen=LONGEST_PERIOD,
-        )
-        self.totals = totals  # at the last call
-        self.parent = parent  # of the last call
-        self.runs = [Run() for _ in range(LONGEST_PERIOD)]
-        self.loop: Loop | None = None
+    calls: deque[Seen]  # the last eight
+    totals: Totals  # at the last call
+    parent: int  # of the last call
+    runs: list[Run] = field(default_factory=lambda: [Run() for _ in range(LONGEST_PERIOD)])
+    loop: Loop | None = None
+
+    @classmethod
+    def begun(cls, earlier: list[Earlier], totals: Totals, parent: int) -> "Watch":
+        """A watch that begins now; of the eight calls before it only hashes are known."""
+        calls = (Seen(e.call, e.arguments, e.start, e.end, e.span_id, e.offset, None, None) for e in earlier)
+        return cls(deque(calls, maxlen=LONGEST_PERIOD), totals, parent)
 
     @property
     def is_idle(self) -> bool:
@@ -128,6 +131,7 @@ class Watch:
                 signals += self.end(row, pane_size, limits, wasted, slot)
             else:
                 self.loop.length, self.loop.last, self.loop.totals = run.length, seen, totals
+                self.loop.jitter = run.jitter
         self.calls.append(seen)
         self.totals, self.parent = totals, parent
         if self.loop is None:

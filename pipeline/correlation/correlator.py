@@ -6,6 +6,7 @@ the panes alone: not on which source or partition a row came from, nor on how pa
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 from pipeline.core.limits import Limits
 from pipeline.correlation import build_failure, build_session
@@ -66,6 +67,26 @@ class Correlator:
         twin.cases = [_twin_of(case) for case in self.cases]
         twin.said = dict(self.said)
         return twin
+
+    def saved(self) -> Any:
+        """All that is known, for a snapshot."""
+        return {
+            "topology": self.topology,
+            "ledger": self.ledger,
+            "actions": self._actions,
+            "changes": self._changes,
+            "rates": self._rates.saved(),
+            "weak": self._weak,
+            "cases": self.cases,
+            "said": self.said,
+        }
+
+    def restore(self, saved: Any) -> None:
+        """The other way, into a correlator of the same tenant that has seen nothing yet."""
+        self.topology, self.ledger = saved["topology"], saved["ledger"]
+        self._actions, self._changes, self._weak = saved["actions"], saved["changes"], saved["weak"]
+        self._rates.restore(saved["rates"])
+        self.cases, self.said = saved["cases"], saved["said"]
 
     def apply(self, pane: int, rows: Sequence[Row]) -> list[Incident]:
         """Everything of this tenant that happened in one pane; returns the revisions it led to."""

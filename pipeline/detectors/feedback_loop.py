@@ -207,7 +207,7 @@ def _begin(
         for at in range(int(new[place]) - LONGEST_PERIOD, int(new[place]))
     ]
     known = totals[place - 1] if place > first else before
-    return Watch(earlier, Totals(*known.tolist()), int(parents[place - 1]) if place > first else parent)
+    return Watch.begun(earlier, Totals(*known.tolist()), int(parents[place - 1]) if place > first else parent)
 
 
 def _ends(rows: Rows, owners: Slots) -> dict[int, list[int]]:

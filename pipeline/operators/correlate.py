@@ -11,6 +11,7 @@ Three kinds of revisions come out, all decided by the log alone:
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pipeline.core.limits import Limits
 from pipeline.core.merge import PaneMerge
@@ -85,6 +86,17 @@ class Tenants:
                 out += [(OVER, incident) for incident in self._correlator(tenant).advance(end)]
         return out
 
+    def saved(self) -> Any:
+        """The firm state, for a snapshot; a copy is made anew from it."""
+        return {"upto": self.upto, "tenants": {name: found.saved() for name, found in self._own.items()}}
+
+    def restore(self, saved: Any) -> None:
+        """The other way."""
+        self.upto = saved["upto"]
+        for tenant, found in saved["tenants"].items():
+            self._own[tenant] = Correlator(tenant, self.rules.pane, self.limits)
+            self._own[tenant].restore(found)
+
     def _correlator(self, tenant: str) -> Correlator:
         if tenant not in self._own:
             below = self._below.get(tenant)
@@ -148,6 +160,29 @@ class CorrelateOperator:
     def is_full(self) -> bool:
         """Whether reading must pause: `held_rows` has reached `MOST_HELD_ROWS` of pipeline/core/merge.py."""
         return self._merge.is_full
+
+    def saved(self) -> Any:
+        """The whole state, for a snapshot (pipeline/operators/state.py makes bytes of it)."""
+        return {
+            "merge": self._merge.saved(),
+            "firm": self._firm.saved(),
+            "furthest": self._furthest,
+            "ahead": self._ahead,
+            "silences": self._silences,
+            "stands_at": self._stands_at,
+            "step": self._step,
+        }
+
+    def restore(self, saved: Any) -> None:
+        """The other way, into an operator of the same sources that has read nothing yet.
+
+        The copy that ran ahead is not saved: it starts again from the firm state, and says nothing until it is as far
+        as it was.
+        """
+        self._merge.restore(saved["merge"])
+        self._firm.restore(saved["firm"])
+        self._furthest, self._ahead, self._silences = saved["furthest"], saved["ahead"], saved["silences"]
+        self._stands_at, self._step = saved["stands_at"], saved["step"]
 
     def read(self, messages: Iterable[Reduced | Marker | Gap]) -> list[Incident]:
         """Take messages in log order; return the revisions they lead to."""

@@ -81,6 +81,31 @@ class DetectOperator:
         if offset > 0:
             self._whole_from = self.rules.pane_of(ingest_time + MINUTE_OF_RECORDS - 1) + self.rules.pane
 
+    def saved(self) -> Any:
+        """The whole state but the run, for a snapshot (pipeline/operators/state.py makes bytes of it)."""
+        memories = [] if self.record == "agent_span" else [memory.saved() for _, memory in self._detectors]
+        return {
+            "source": self.source,
+            "panes": self.panes.saved(),
+            "marked_upto": self._marked_upto,
+            "whole_from": self._whole_from,
+            "sessions": self.sessions.saved(),
+            "names": self._observed.names,
+            "memories": memories,
+        }
+
+    def restore(self, saved: Any) -> None:
+        """The other way, into an operator of the same partition that has read nothing yet. The run is a new one."""
+        if saved["source"] != self.source:
+            raise ValueError(f"a snapshot of {saved['source']} is none of {self.source}")
+        self.panes.restore(saved["panes"])
+        self._marked_upto, self._whole_from = saved["marked_upto"], saved["whole_from"]
+        self.sessions.restore(saved["sessions"])
+        self._observed.names = saved["names"]
+        if self.record != "agent_span":
+            for (_, memory), found in zip(self._detectors, saved["memories"], strict=True):
+                memory.restore(found)
+
     def read(self, decoded: Decoded) -> Detected:
         """Take one batch; hand out every row and marker of the panes it completes."""
         frame = decoded.frame

@@ -68,6 +68,7 @@ class Stage(ABC, Generic[Memory]):
         self._effects: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closing = False
+        self.is_stopped = False
         self._idle = asyncio.Event()
         self._idle.set()
         self.app: Any = None
@@ -145,6 +146,7 @@ class Stage(ABC, Generic[Memory]):
                 log.error("stage %s did not leave its group in %s s", self.name, LEAVE_SECONDS)
                 is_drained = False
         await self.close()
+        self.is_stopped = True
         return is_drained
 
     async def finish(self) -> None:

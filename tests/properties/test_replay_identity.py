@@ -39,3 +39,10 @@ def test_order_within_the_lateness_and_duplicates_do_not_matter(expected: dict[s
     events = STORY + draw.sample(STORY, 300)
     found = canonical(run(spread(stamped(events, delay), draw.choice((1, 3, 8))), draw, limits=LIMITS))
     assert found == expected
+
+
+@pytest.mark.parametrize("seed", [8, 9])
+def test_restarts_from_snapshots_do_not_matter(expected: dict[str, list[str]], seed: int) -> None:
+    draw = random.Random(seed)
+    found = canonical(run(spread(stamped(STORY), 3), draw, limits=LIMITS, signal_partitions=2, restarts=0.05))
+    assert found == expected

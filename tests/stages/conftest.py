@@ -3,13 +3,14 @@
 import asyncio
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import polars as pl
 import pytest
 
 from pipeline.settings import Settings
+from pipeline.stages.base import Stage
 from schemas.errors import DependencyError
 from tests.stages.kafka import Broker
 
@@ -33,6 +34,9 @@ def settings(kafka: Broker) -> Settings:
     return made.model_copy(update={"session_timeout_seconds": 2})
 
 
+Start = Callable[[Stage[Any]], Awaitable[None]]
+
+
 class Sink:
     """Keeps the rows; `is_down` refuses them as ClickHouse does when it is down."""
 
@@ -54,6 +58,21 @@ class Sink:
 @pytest.fixture
 def sink() -> Sink:
     return Sink()
+
+
+@pytest.fixture
+async def started() -> AsyncIterator[Start]:
+    """Starts stages; they are stopped at the end whatever happens, because their threads would outlive the test."""
+    stages: list[Stage[Any]] = []
+
+    async def start(stage: Stage[Any]) -> None:
+        stages.append(stage)
+        await stage.start()
+
+    yield start
+    for stage in stages:
+        if not stage.is_stopped:
+            await stage.stop(grace=0)
 
 
 async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:

@@ -17,7 +17,7 @@ from schemas.events import EVENTS
 from schemas.signals import Marker, Reduced
 from schemas.topics import DEAD_LETTERS, SIGNALS, TRACES
 from tests.builders import T0, at, span
-from tests.stages.conftest import until
+from tests.stages.conftest import Start, until
 from tests.stages.kafka import Broker
 
 pytestmark = pytest.mark.embedded
@@ -38,11 +38,13 @@ def write(kafka: Broker, *values: bytes, seconds: float = 0.0) -> None:
     kafka.produce(TRACES.name, list(values), partition=1, stamp=at(seconds) // 1000)
 
 
-async def test_rows_stand_before_their_marker_and_the_marker_counts_them(kafka: Broker, settings: Settings) -> None:
+async def test_rows_stand_before_their_marker_and_the_marker_counts_them(
+    kafka: Broker, settings: Settings, started: Start
+) -> None:
     write(kafka, a_span(1), a_span(2), seconds=2)
     write(kafka, TICK, seconds=30)
     stage, errors = a_stage(settings)
-    await stage.start()
+    await started(stage)
     await until(lambda: len(kafka.values(SIGNALS.name)) >= 4 + 4)
     await stage.stop()
     assert not errors
@@ -61,12 +63,12 @@ async def test_rows_stand_before_their_marker_and_the_marker_counts_them(kafka: 
 
 
 async def test_what_cannot_be_read_becomes_a_dead_letter_once_and_the_rest_is_kept(
-    kafka: Broker, settings: Settings
+    kafka: Broker, settings: Settings, started: Start
 ) -> None:
     write(kafka, a_span(1), GARBAGE, a_span(2), seconds=2)
     for _ in range(2):  # the second start reads it all again
         stage, errors = a_stage(settings)
-        await stage.start()
+        await started(stage)
         await until(lambda stage=stage: stage.progress.messages == 3)
         assert await stage.stop()
         assert not errors
@@ -78,11 +80,11 @@ async def test_what_cannot_be_read_becomes_a_dead_letter_once_and_the_rest_is_ke
 
 
 async def test_too_many_dead_letters_in_a_row_stop_the_stage_and_keep_the_offsets(
-    kafka: Broker, settings: Settings
+    kafka: Broker, settings: Settings, started: Start
 ) -> None:
     write(kafka, a_span(1), a_span(2), seconds=2)
     stage, errors = a_stage(settings)
-    await stage.start()
+    await started(stage)
     await until(lambda: kafka.committed(settings.group("detect"), TRACES.name)[1] == 2)
     write(kafka, *[GARBAGE] * 101, seconds=3)
     await until(lambda: errors)
@@ -92,12 +94,14 @@ async def test_too_many_dead_letters_in_a_row_stop_the_stage_and_keep_the_offset
     assert kafka.values(DEAD_LETTERS.name) == []
 
 
-async def test_a_live_partition_that_is_idle_gets_ticks_that_close_its_panes(kafka: Broker, settings: Settings) -> None:
+async def test_a_live_partition_that_is_idle_gets_ticks_that_close_its_panes(
+    kafka: Broker, settings: Settings, started: Start
+) -> None:
     now = time.time_ns() // 1000
     live = settings.model_copy(update={"recorded": False, "pane_seconds": 1})
     write(kafka, a_span(1), seconds=(now - T0) / 1e6 - 30)
     stage, errors = a_stage(live, now=lambda: time.time_ns() // 1000)
-    await stage.start()
+    await started(stage)
     await until(lambda: TICK in kafka.values(TRACES.name))
     await until(lambda: any(isinstance(decode_record(value), Marker) for value in kafka.values(SIGNALS.name)))
     await stage.stop()
@@ -106,10 +110,10 @@ async def test_a_live_partition_that_is_idle_gets_ticks_that_close_its_panes(kaf
         assert (TICK in [value for value, _ in kafka.records(TRACES.name, number)]) or number == 1
 
 
-async def test_recorded_data_gets_no_ticks_from_a_worker(kafka: Broker, settings: Settings) -> None:
+async def test_recorded_data_gets_no_ticks_from_a_worker(kafka: Broker, settings: Settings, started: Start) -> None:
     write(kafka, a_span(1), seconds=1)
     stage, _ = a_stage(settings, now=lambda: at(3600))
-    await stage.start()
+    await started(stage)
     await until(lambda: stage.progress.confirmed == 1)
     await stage.stop()
     assert not [task for task in stage._tasks if task.get_name() == "detect: ticks"]

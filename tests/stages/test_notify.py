@@ -16,7 +16,7 @@ from pipeline.stages.notify import Notify
 from schemas.codecs.single import decode, encode_incident
 from schemas.incidents import Incident
 from schemas.topics import INCIDENTS, NOTIFICATIONS
-from tests.stages.conftest import until
+from tests.stages.conftest import Start, until
 from tests.stages.kafka import Broker
 
 pytestmark = pytest.mark.embedded
@@ -74,17 +74,19 @@ def states(kafka: Broker) -> list[tuple[str, str, str]]:
     return sorted((item["incident_id"], item["transition"], item["state"]) for item in found)
 
 
-async def test_a_page_is_sent_once_also_after_a_restart_and_its_end_is_told(kafka: Broker, settings: Settings) -> None:
+async def test_a_page_is_sent_once_also_after_a_restart_and_its_end_is_told(
+    kafka: Broker, settings: Settings, started: Start
+) -> None:
     receiver = FakeReceiver("console")
     write(kafka, an_incident("a"), an_incident("a", 2))
     stage, errors = a_stage(settings, receiver)
-    await stage.start()
+    await started(stage)
     await until(lambda: kafka.committed(settings.group("notify"), INCIDENTS.name)[0] == 2)
     assert await stage.stop()
 
     write(kafka, an_incident("a", 3), an_incident("b"), an_incident("a", 4, "resolved"))
     again, more_errors = a_stage(settings, receiver)
-    await again.start()
+    await started(again)
     await until(lambda: kafka.committed(settings.group("notify"), INCIDENTS.name)[0] == 5)
     assert await again.stop()
     assert not errors + more_errors
@@ -100,12 +102,12 @@ async def test_a_page_is_sent_once_also_after_a_restart_and_its_end_is_told(kafk
 
 
 async def test_a_page_that_is_refused_is_tried_again_holds_its_offset_and_nobody_else(
-    kafka: Broker, settings: Settings
+    kafka: Broker, settings: Settings, started: Start
 ) -> None:
     console, webhook = FakeReceiver("console"), FakeReceiver("hook")
     webhook.refuses["a"] = Delivery(False, "503", is_transient=True)
     stage, errors = a_stage(settings, console, webhook)
-    await stage.start()
+    await started(stage)
     write(kafka, an_incident("a"))
     await until(lambda: webhook.attempts["a"] >= 2)
     write(kafka, an_incident("b"), an_incident("a", 2, "resolved"))
@@ -122,14 +124,14 @@ async def test_a_page_that_is_refused_is_tried_again_holds_its_offset_and_nobody
 
 
 async def test_a_page_that_can_never_be_sent_is_recorded_as_failed_and_counted(
-    kafka: Broker, settings: Settings
+    kafka: Broker, settings: Settings, started: Start
 ) -> None:
     receiver = FakeReceiver("console")
     receiver.refuses["a"] = Delivery(False, "410 gone", is_transient=False)
     receiver.refuses["b"] = Delivery(False, "503", is_transient=True)
     stage, errors = a_stage(settings, receiver, deadline=0.1)
     write(kafka, an_incident("a"), an_incident("b"))
-    await stage.start()
+    await started(stage)
     await until(lambda: kafka.committed(settings.group("notify"), INCIDENTS.name)[0] == 2)
     assert await stage.stop()
     assert not errors
@@ -139,18 +141,18 @@ async def test_a_page_that_can_never_be_sent_is_recorded_as_failed_and_counted(
 
 
 async def test_stopping_while_a_receiver_is_down_ends_in_time_and_the_page_comes_after_the_restart(
-    kafka: Broker, settings: Settings
+    kafka: Broker, settings: Settings, started: Start
 ) -> None:
     receiver = FakeReceiver("console")
     receiver.refuses["a"] = Delivery(False, "503", is_transient=True)
     write(kafka, an_incident("a"))
     stage, _ = a_stage(settings, receiver)
-    await stage.start()
+    await started(stage)
     await until(lambda: receiver.attempts["a"])
     assert not await asyncio.wait_for(stage.stop(grace=0.2), 12)
     receiver.refuses.clear()
     again, errors = a_stage(settings, receiver)
-    await again.start()
+    await started(again)
     await until(lambda: receiver.told == [("firing", "a")])
     await again.stop()
     assert not errors

@@ -10,7 +10,7 @@ from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.base import Stage, StageError
 from schemas.errors import Outcome
-from tests.stages.conftest import until
+from tests.stages.conftest import Start, until
 from tests.stages.kafka import Broker
 
 pytestmark = pytest.mark.embedded
@@ -48,10 +48,10 @@ class Recorder(Stage[None]):
         return [record.offset for element in self.elements for record in element.records]
 
 
-async def test_all_records_of_a_fetch_come_as_one_element(kafka: Broker, settings: Settings) -> None:
+async def test_all_records_of_a_fetch_come_as_one_element(kafka: Broker, settings: Settings, started: Start) -> None:
     kafka.produce(TOPIC, [b"%d" % number for number in range(500)])
     stage = Recorder(settings)
-    await stage.start()
+    await started(stage)
     await until(lambda: len(stage.offsets) == 500)
     await stage.stop()
     assert len(stage.elements) < 10
@@ -61,9 +61,11 @@ async def test_all_records_of_a_fetch_come_as_one_element(kafka: Broker, setting
     assert kafka.committed(settings.group("recorder"), TOPIC) == [500]
 
 
-async def test_nothing_is_committed_past_an_element_without_confirmed_effect(kafka: Broker, settings: Settings) -> None:
+async def test_nothing_is_committed_past_an_element_without_confirmed_effect(
+    kafka: Broker, settings: Settings, started: Start
+) -> None:
     stage = Recorder(settings, confirms=False)
-    await stage.start()
+    await started(stage)
     for count in range(1, 5):
         kafka.produce(TOPIC, [b"x"])
         await until(lambda count=count: len(stage.elements) == count)
@@ -80,23 +82,23 @@ async def test_nothing_is_committed_past_an_element_without_confirmed_effect(kaf
 
 
 async def test_a_stateless_stage_starts_where_it_was_confirmed_and_one_that_rewinds_at_the_start(
-    kafka: Broker, settings: Settings
+    kafka: Broker, settings: Settings, started: Start
 ) -> None:
     kafka.produce(TOPIC, [b"x"] * 3)
     first = Recorder(settings)
-    await first.start()
+    await started(first)
     await until(lambda: first.offsets == [0, 1, 2])
     assert await first.stop()
     kafka.produce(TOPIC, [b"y"] * 2)
 
     second = Recorder(settings)
-    await second.start()
+    await started(second)
     await until(lambda: second.offsets == [3, 4])
     assert second.elements[0].floor == 3
     assert await second.stop()
 
     third = Recorder(settings, rewinds=True)
-    await third.start()
+    await started(third)
     await until(lambda: third.offsets == [0, 1, 2, 3, 4])
     assert third.elements[0].floor == 5
     assert await third.stop()
@@ -104,11 +106,11 @@ async def test_a_stateless_stage_starts_where_it_was_confirmed_and_one_that_rewi
 
 
 async def test_an_error_in_a_stage_ends_it_and_commits_nothing_of_the_element(
-    kafka: Broker, settings: Settings
+    kafka: Broker, settings: Settings, started: Start
 ) -> None:
     kafka.produce(TOPIC, [b"x"] * 3)
     stage = Recorder(settings, breaks_at=4)
-    await stage.start()
+    await started(stage)
     await until(lambda: len(stage.offsets) == 3)
     kafka.produce(TOPIC, [b"y"] * 3)
     await until(lambda: stage.errors)
@@ -122,9 +124,11 @@ async def test_an_error_in_a_stage_ends_it_and_commits_nothing_of_the_element(
     assert stage.offsets == [0, 1, 2]
 
 
-async def test_reading_pauses_while_too_many_bytes_are_unconfirmed(kafka: Broker, settings: Settings) -> None:
+async def test_reading_pauses_while_too_many_bytes_are_unconfirmed(
+    kafka: Broker, settings: Settings, started: Start
+) -> None:
     stage = Recorder(settings.model_copy(update={"in_flight_mb": 1}), confirms=False)
-    await stage.start()
+    await started(stage)
     kafka.produce(TOPIC, [b"x" * 400_000] * 4)
     await until(lambda: stage.consumer.in_flight_bytes >= 1 << 20)
     read = len(stage.offsets)
@@ -140,10 +144,12 @@ async def test_reading_pauses_while_too_many_bytes_are_unconfirmed(kafka: Broker
     assert await stage.stop()
 
 
-async def test_a_coordinator_error_while_nothing_is_read_is_not_silent(kafka: Broker, settings: Settings) -> None:
+async def test_a_coordinator_error_while_nothing_is_read_is_not_silent(
+    kafka: Broker, settings: Settings, started: Start
+) -> None:
     kafka.fail(SYNC_GROUP, 42)
     stage = Recorder(settings)
-    await stage.start()
+    await started(stage)
     await until(lambda: stage.trouble())
     assert "InvalidRequest" in str(stage.trouble()) or "crashed" in str(stage.trouble())
     await stage.stop()

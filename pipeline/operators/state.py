@@ -1,0 +1,65 @@
+"""An operator's state as blobs and back: which classes may be in it, and which version of us wrote it.
+
+Hashes in the state (which session, what was called) are polars' own: they hold within one version of polars, so a
+snapshot of another is not used; the stage then reads its log from further back.
+"""
+
+from typing import Any, Protocol
+
+import polars as pl
+
+from pipeline.core.plain import StateError, decode, encode
+from pipeline.core.sameness import Call
+from pipeline.core.watch import Loop, Run, Seen, Totals, Watch
+from pipeline.correlation.case import Case
+from pipeline.correlation.facts import Ledger
+from pipeline.correlation.topology import Topology
+from pipeline.detectors.call_rate import Minutes
+from pipeline.detectors.kubernetes import Said
+from pipeline.detectors.metric_jump import Series
+from pipeline.operators.correlate import Ahead, Silence
+from schemas.incidents import Evidence, Incident
+from schemas.signals import Action, Fact, Signal, Usage
+
+FORMAT = 1  # grows with every change of what is saved
+CLASSES: dict[str, type[Any]] = {
+    cls.__name__: cls
+    for cls in (
+        Action, Ahead, Call, Case, Evidence, Fact, Incident, Ledger, Loop, Minutes, Run, Said, Seen, Series, Signal, Silence, Topology,
+        Totals, Usage, Watch,
+    )
+}  # fmt: skip
+
+
+class Operator(Protocol):
+    """DetectOperator or CorrelateOperator."""
+
+    def saved(self) -> Any:
+        """The whole state."""
+
+    def restore(self, saved: Any) -> None:
+        """The other way, into an operator that has read nothing yet."""
+
+
+def version() -> str:
+    """What must be equal for a snapshot to be used."""
+    return f"{FORMAT}/polars-{pl.__version__}"
+
+
+def dump(operator: Operator) -> list[bytes]:
+    """The state as blobs."""
+    return encode({"version": version(), "state": operator.saved()}, CLASSES)
+
+
+def load(operator: Operator, blobs: list[bytes]) -> None:
+    """Restore what was dumped. Raises StateError that says why it cannot be used."""
+    found = decode(blobs, CLASSES)
+    if not isinstance(found, dict) or found.get("version") != version():
+        wrote = found.get("version") if isinstance(found, dict) else None
+        raise StateError(f"the snapshot was written by version {wrote}, this is {version()}; it is left aside")
+    try:
+        operator.restore(found["state"])
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        raise StateError(
+            f"the snapshot has another form ({type(error).__name__}: {error}); it is left aside"
+        ) from error
