@@ -66,13 +66,18 @@ class ObservedMemory:
 
     def reads(self, slot: int, before: int) -> list[dict[str, Any]]:
         """The remembered reads of a session up to a moment, oldest first."""
-        at = self.columns["read_at"][slot]
-        wanted = np.flatnonzero((at > 0) & (at <= before))
+        columns = self.columns
+        remembered = zip(
+            columns["read_at"][slot].tolist(),
+            columns["read_key"][slot].tolist(),
+            columns["read_ok"][slot].tolist(),
+            strict=True,
+        )
+        wanted = sorted(read for read in remembered if 0 < read[0] <= before)
         found = []
-        for place in wanted[np.argsort(at[wanted], kind="stable")].tolist():
-            tool, target = self.names[int(self.columns["read_key"][slot, place])]
-            ok = bool(self.columns["read_ok"][slot, place])
-            found.append({"ok": ok, "read_at": int(at[place]), "target": target, "tool": tool})
+        for at, key, ok in wanted:
+            tool, target = self.names[key]
+            found.append({"ok": bool(ok), "read_at": at, "target": target, "tool": tool})
         return found
 
 

@@ -1,6 +1,7 @@
 """Rows of closed panes as a detector gets them: the frame, and its numeric columns as numpy, each read once."""
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,20 @@ class Rows:
 
     def equals(self, name: str, *values: str) -> "np.ndarray[Any, np.dtype[np.bool_]]":
         """Where a text column is one of these values; false where it is null."""
-        own = self.hashes(name)
-        wanted = pl.Series(values, dtype=pl.String).hash(7).to_numpy()
-        return np.isin(own, wanted)
+        key = f"equals {name} {values}"
+        if key not in self._cache:
+            own = self.hashes(name)
+            found = own == hash_of_text(values[0])
+            for value in values[1:]:
+                found |= own == hash_of_text(value)
+            self._cache[key] = found
+        return self._cache[key]
+
+
+@cache
+def hash_of_text(value: str) -> np.uint64:
+    """What `Rows.hashes` has for this text."""
+    return np.uint64(pl.Series([value]).hash(7)[0])
 
 
 def with_sessions(frame: pl.DataFrame, pane_size: int, index: SessionIndex) -> Rows:

@@ -41,14 +41,10 @@ MINUTE_OF_RECORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Detected:
-    """messages: (partition of `signals.v1`, message), in the order they must be written. counts: the five outcomes.
-
-    late: for each row of the frame read, whether it was late.
-    """
+    """messages: (partition of `signals.v1`, message), in the order they must be written. counts: the five outcomes."""
 
     messages: list[tuple[int, Reduced | Marker]]
     counts: Counter[Outcome]
-    late: pl.Series
 
 
 class DetectOperator:
@@ -116,7 +112,7 @@ class DetectOperator:
         counts = self._count(judged, decoded)
         closed = self.panes.read(judged)
         messages = self._messages(closed) if closed.upto > NEVER else []
-        return Detected(messages, counts, judged.is_late)
+        return Detected(messages, counts)
 
     def _count(self, judged: Judged, decoded: Decoded) -> Counter[Outcome]:
         late = int(judged.late.sum())
@@ -168,7 +164,7 @@ class DetectOperator:
         if self.record == "agent_span":
             rows = with_sessions(frame, size, self.sessions)
             out += [(self.rules.pane_of(action.end_time), action) for action in actions_of(rows, self._observed)]
-            out += [(usage.pane, usage) for usage in usage_in(frame, self.source)]
+            out += [(usage.pane, usage) for usage in usage_in(rows, self.source)]
         else:
             rows = Rows(frame, size)
             if self.record == "cluster_event":

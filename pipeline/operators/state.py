@@ -25,8 +25,8 @@ FORMAT = 1  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Action, Ahead, Call, Case, Evidence, Fact, Incident, Ledger, Loop, Minutes, Run, Said, Seen, Series, Signal, Silence, Topology,
-        Totals, Usage, Watch,
+        Action, Ahead, Call, Case, Evidence, Fact, Incident, Ledger, Loop, Minutes, Run, Said, Seen, Series, Signal,
+        Silence, Topology, Totals, Usage, Watch,
     )
 }  # fmt: skip
 
