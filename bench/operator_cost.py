@@ -118,7 +118,9 @@ def faults(spans: Spans, looping: set[str]) -> list[str]:
 def report(cost: Cost) -> None:
     """The split of one pass."""
     named = sum(cost.split.nanos.values()) / 1e9
-    print(f"operator alone: {cost.events:,} records, {cost.load.concurrent:,} sessions at a time, {cost.sessions:,} in all")
+    print(
+        f"operator alone: {cost.events:,} records, {cost.load.concurrent:,} sessions at a time, {cost.sessions:,} in all"
+    )
     print(f"  {1e6 / cost.micros:>10,.0f} events/s of CPU; {cost.micros:.2f} us an event, {cost.wall:.1f} s of wall")
     for part, micros in cost.split.micros_an_event(cost.events).items():
         calls = cost.split.calls[part]
@@ -129,7 +131,9 @@ def report(cost: Cost) -> None:
     rows = ", ".join(f"{number:,} {name}" for name, number in cost.rows.most_common())
     print(f"  emits {sum(cost.rows.values()) / cost.events:.2f} rows an event: {rows}")
     print(f"  signals: {dict(cost.signals)}; {'right' if not cost.wrong else 'WRONG: ' + '; '.join(cost.wrong[:5])}")
-    print(f"  memory over the pass, MB above empty: {', '.join(f'{mb:.0f}' for mb in cost.resident)}; peak {cost.peak:.0f}")
+    print(
+        f"  memory over the pass, MB above empty: {', '.join(f'{mb:.0f}' for mb in cost.resident)}; peak {cost.peak:.0f}"
+    )
 
 
 def growth(sessions: list[int], events: int, seed: int) -> None:

@@ -25,7 +25,14 @@ TENANTS = ("acme", "globex", "initech", "umbrella")
 AGENTS = ("capacity-agent", "triage-agent", "docs-agent", "deploy-agent", "billing-agent")
 READ_TOOLS = ("files.read", "search.web", "search.code", "http.get", "tickets.find", "metrics.query")
 WRITE_TOOLS = ("kubernetes.scale", "tickets.update")
-TARGETS = ("deployment/cart", "deployment/web", "deployment/search", "statefulset/cart-db", "configmap/flags", "job/mail")
+TARGETS = (
+    "deployment/cart",
+    "deployment/web",
+    "deployment/search",
+    "statefulset/cart-db",
+    "configmap/flags",
+    "job/mail",
+)
 MODELS = ("model-large-4", "model-small-4")
 SMALL = 1 << 17
 
@@ -251,7 +258,11 @@ CHATS = [text("chat") + some("example") + some(model) + NULLS[3] for model in MO
 FINISH = [some("tool_calls"), some("stop")]
 CONTEXT_LIMIT, MAX_STEPS, ATTEMPT, OK = b"\x02" + varint(200_000), b"\x02" + varint(400), varint(1), text("ok")
 NO_TOKENS = varint(0) * 4 + NULLS[3]  # the four counts; context_tokens, context_limit, finish_reason
-READS, WRITES, RETRIEVE = [some(name) for name in READ_TOOLS], [some(name) for name in WRITE_TOOLS], some("documents.find")
+READS, WRITES, RETRIEVE = (
+    [some(name) for name in READ_TOOLS],
+    [some(name) for name in WRITE_TOOLS],
+    some("documents.find"),
+)
 PLACES = [f"prod-eu/checkout/{target}" for target in TARGETS] + [f"prod-us/orders/{target}" for target in TARGETS]
 AFTER_READ = some("read") + NULL + NO_TOKENS + b"@STEP@" + OK + NULLS[7]
 AFTER_ERROR = some("read") + NULL + NO_TOKENS + b"@STEP@" + text("error") + some("timeout") + NULLS[6]

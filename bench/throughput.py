@@ -58,7 +58,9 @@ def main() -> None:
     os.sched_setaffinity(0, {broker})
     small = Load(min(args.events, args.faust_events), args.concurrent, args.seed)
     with bed(args.broker, (broker, worker), load, small) as made:
-        says = f"{load.events:,} spans, {load.concurrent:,} sessions at a time, {load.seconds / 60:.1f} min of event time"
+        says = (
+            f"{load.events:,} spans, {load.concurrent:,} sessions at a time, {load.seconds / 60:.1f} min of event time"
+        )
         print(f"{made.says} on core {broker}, one worker on core {worker}; {says}")
         if broker == worker:
             print("one core for both: figures are lower than on two")
@@ -129,7 +131,9 @@ def all_is_right(result: Result, truth: Truth) -> str:
 def table(results: list[Result]) -> None:
     """A line an engine."""
     usual = next((result for result in results if result.engine.startswith(USUAL)), None)
-    print(f"\n{'engine':<38}{'events/s':>10}{'CPU s/M':>9}{'ratio':>7}{'CPU':>7}{'peak MB':>9}{'MB/min':>8}  what it found")
+    print(
+        f"\n{'engine':<38}{'events/s':>10}{'CPU s/M':>9}{'ratio':>7}{'CPU':>7}{'peak MB':>9}{'MB/min':>8}  what it found"
+    )
     for result in results:
         rate, cpu = result.events / result.wall, result.cpu * 1e6 / result.events
         ratios = [1.0, 1.0]
@@ -139,7 +143,9 @@ def table(results: list[Result]) -> None:
             f"{result.engine:<38}{rate:>10,.0f}{cpu:>9.2f}{ratios[0]:>7.2f}{ratios[1]:>7.2f}"
             f"{result.peak_mb:>9.0f}{result.slope_mb_a_minute:>8.1f}  {'; '.join(result.notes)}"
         )
-    print(f"ratio: to the {USUAL} beside it, by the wall clock and by CPU. MB/min: slope after the first third of a run")
+    print(
+        f"ratio: to the {USUAL} beside it, by the wall clock and by CPU. MB/min: slope after the first third of a run"
+    )
 
 
 def split(result: Result) -> None:

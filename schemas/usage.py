@@ -1,4 +1,4 @@
-"""The table inside a Usage message: integer sums of one tenant, pane and source, one row a combination of what was called.
+"""The table inside a Usage message: sums of one tenant, pane and source, one row a combination of what was called.
 
 One message a tenant and pane instead of one a row: it is written and read as columns.
 """

@@ -7,6 +7,7 @@ import pytest
 
 from schemas.errors import ConfigurationError
 from schemas.registry import newest
+from schemas.usage import COLUMNS
 from sinks.clickhouse.migrations import Migration, load
 
 TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)\n\(\n(.*?)\n\)\nENGINE = (.*?);\n", re.DOTALL)
@@ -28,7 +29,6 @@ def tables() -> dict[str, tuple[dict[str, str], str]]:
         ("agent_traces", "agent_span"),
         ("system_metrics", "metric_point"),
         ("cluster_events", "cluster_event"),
-        ("agent_usage", "usage"),
         ("signals", "signal"),
         ("incidents", "incident"),
         ("incident_revisions", "incident"),
@@ -69,3 +69,8 @@ def test_a_file_with_another_name_is_refused(tmp_path: Path) -> None:
     (tmp_path / "first.sql").write_text("SELECT 1;")
     with pytest.raises(ConfigurationError, match="0001_what_it_does"):
         load(tmp_path)
+
+
+def test_every_column_of_a_usage_table_is_a_column() -> None:
+    columns, _ = tables()["agent_usage"]
+    assert {"tenant", "pane", "source", *COLUMNS} <= set(columns)
