@@ -9,6 +9,7 @@ while another one waits for polars would be counted wrongly, and there is none.
 import functools
 import importlib
 import os
+import re
 import threading
 import time
 from collections import defaultdict
@@ -24,7 +25,7 @@ OPERATOR_PLACES = (  # part, module, owner in it, function: what every mode spli
     (USAGE, "pipeline.operators.detect", None, "usage_of"),
 )
 REST = "operator, rest"
-POOL = "polars-"  # names of polars' threads, `polars-0` and on
+POOL = re.compile(r"polars-\d+")  # polars' workers; it has other threads that do nothing for us
 
 
 class Split:
@@ -95,7 +96,7 @@ class Split:
 
     def _clock(self) -> int:
         if not self._pool:
-            self._pool = [clock_of(thread) for thread, name in threads().items() if name.startswith(POOL)]
+            self._pool = [clock_of(thread) for thread, name in threads().items() if POOL.fullmatch(name)]
         return time.thread_time_ns() + sum(time.clock_gettime_ns(clock) for clock in self._pool)
 
 

@@ -133,7 +133,7 @@ def parts(split: Split, began: Mapping[str, float], ended: Mapping[str, float], 
             groups["event loop and Faust"] += used
         elif name.startswith("rdk:") or name.endswith("delivery reports"):
             groups["deliver (librdkafka)"] += used
-        elif name.startswith((POOL, "asyncio_")):
+        elif POOL.fullmatch(name) or name.startswith("asyncio_"):
             groups[UNTIMED] += used
         elif used > LEAST_MICROS:
             groups[name if name == FETCH else f"thread {name}"] = used

@@ -19,6 +19,7 @@ from schemas.times import MICROS, format_span
 LONGEST_PERIOD = 8
 REPETITIONS = 5
 SAY_AGAIN = 30 * MICROS
+GROWN = 1.1  # or when the repetitions have grown by this factor: what was said last is never far off
 TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
 
 
@@ -83,6 +84,16 @@ class Loop:
     last: Seen
     totals: Totals
     said_at: int = 0
+    said_repetitions: int = 0
+
+    @property
+    def repetitions(self) -> int:
+        """Equal calls, or whole rounds."""
+        return 1 + self.length // self.period
+
+    def is_news(self, at: int) -> bool:
+        """Whether it has gone on long enough, or grown enough, to be said again."""
+        return at - self.said_at >= SAY_AGAIN or self.repetitions >= self.said_repetitions * GROWN
 
 
 @dataclass(slots=True)
@@ -136,7 +147,7 @@ class Watch:
         self.totals, self.parent = totals, parent
         if self.loop is None:
             self.loop = self._found(seen, totals)
-        if self.loop is not None and row["event_time"] - self.loop.said_at >= SAY_AGAIN:
+        if self.loop is not None and self.loop.is_news(row["event_time"]):
             signals.append(_signal(row, self.loop, pane_size, limits, int(wasted[slot]), is_over=False))
         return signals
 
@@ -238,9 +249,9 @@ def _ledger(loop: Loop, wasted: int) -> dict[str, Any]:
 
 
 def _signal(row: dict[str, Any], loop: Loop, pane_size: int, limits: Limits, wasted: int, *, is_over: bool) -> Signal:
-    loop.said_at = row["event_time"]
+    loop.said_at, loop.said_repetitions = row["event_time"], loop.repetitions
     first, last, period, length = loop.first, loop.last, loop.period, loop.length
-    repetitions = 1 + length // period
+    repetitions = loop.repetitions
     references = [seen.reference for seen in (*first[:2], last) if seen.reference is not None]
     tools = list(dict.fromkeys(call.tool or "a tool without a name" for call in loop.called))
     target = next((call.target for call in loop.called if call.target), None)

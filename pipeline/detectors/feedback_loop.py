@@ -2,8 +2,8 @@
 
 Two types: `feedback_loop.exact` (one call again and again) and `feedback_loop.cycle` (two to eight calls in a round).
 Sameness and progress are decided in pipeline/core/sameness.py: a poll whose answer changes, pagination or a batch is
-not a loop. Fires at the end of the fifth equal call, or of the fifth whole cycle; speaks again at most every 30 s of
-event time while the loop goes on, and once when it is over (a call that is new, or the end of the session).
+not a loop. Fires at the end of the fifth equal call, or of the fifth whole cycle; speaks again after 30 s of event
+time or when the repetitions have grown by a tenth, and once when it is over (a new call, or the end of the session).
 
 Two steps. On columns: of every session the last eight calls are remembered as hashes of tool, target, status and
 result; a call that equals one of them is a suspect. Call by call: from its first suspect on a session is watched
