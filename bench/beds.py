@@ -33,7 +33,7 @@ from tests.services.reading import values
 
 SMALL = Topic("bench.small", TRACES.partitions)  # a shorter load for the engine that would take all day
 RULES = TimeRules()
-WORKER_SECONDS = 3_600.0
+WORKER_SECONDS = 1_200.0
 
 
 class Bed(Protocol):

@@ -136,10 +136,18 @@ def report(cost: Cost) -> None:
     )
 
 
-def growth(sessions: list[int], events: int, seed: int) -> None:
-    """Cost an event with so many sessions at a time, each known before it is measured, and bytes a session."""
-    print(f"{'sessions':>10} {'us/event':>9} {'MB':>8} {'bytes/session':>14}")
+def growth(sessions: list[int], events: int, rounds: int, seed: int) -> None:
+    """Cost an event with so many sessions at a time, each of which made `rounds` spans before, and what one more costs.
+
+    A session has at most 350 spans, so with many rounds some were replaced: the bytes are for each session there was.
+    """
+    print(f"{rounds} spans of each session before; {events:,} events measured")
+    print(f"{'at a time':>10} {'in all':>10} {'us/event':>9} {'MB':>8} {'bytes for each more':>20}")
+    before: tuple[int, float] | None = None
     for concurrent in sessions:
-        cost = measure(Load(concurrent + events, concurrent, seed), warm_up=concurrent)
-        most = max(cost.resident, default=0.0)
-        print(f"{concurrent:>10,} {cost.micros:>9.2f} {most:>8.0f} {most * 1e6 / cost.sessions:>14,.0f}")
+        cost = measure(Load(concurrent * rounds + events, concurrent, seed), warm_up=concurrent * rounds)
+        most, more = max(cost.resident, default=0.0), ""
+        if before is not None and cost.sessions > before[0]:
+            more = f"{(most - before[1]) * 1e6 / (cost.sessions - before[0]):,.0f}"
+        print(f"{concurrent:>10,} {cost.sessions:>10,} {cost.micros:>9.2f} {most:>8.0f} {more:>20}", flush=True)
+        before = (cost.sessions, most)

@@ -24,7 +24,7 @@ CHANGELOGS = (f"{APP}-tokens-changelog", f"{APP}-runs-changelog")
 MINUTE_SECONDS = 60.0
 
 
-class Span(faust.Record):
+class Span(faust.Record):  # type: ignore[misc]  # Faust is dynamic
     """What the two questions need of a span."""
 
     at: float

@@ -17,12 +17,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-DECODE, JUDGE, PANES, OBSERVED, USAGE, EMIT = "decode", "lateness", "panes", "observed", "usage", "encode rows"
-OPERATOR_PLACES = (  # part, module, owner in it, function: what every mode splits
-    (JUDGE, "pipeline.core.panes", "Lateness", "judge"),
-    (PANES, "pipeline.core.panes", "Panes", "read"),
-    (OBSERVED, "pipeline.operators.detect", "observed", "actions_of"),
-    (USAGE, "pipeline.operators.detect", None, "usage_of"),
+DECODE, EMIT = "decode, rest", "encode rows"
+PLACES = (  # part, module, owner in it, function: what every mode splits
+    ("decode: avro block", "schemas.codecs.blocks", None, "read_block"),
+    ("decode: ranges", "schemas.codecs.ranges", None, "faults"),
+    ("decode: ticks and JSON", "schemas.codecs.blocks", None, "_read_others"),
+    ("decode: order", "schemas.codecs.blocks", None, "_in_order"),
+    ("lateness", "pipeline.core.panes", "Lateness", "judge"),
+    ("panes", "pipeline.core.panes", "Panes", "read"),
+    ("sessions", "pipeline.operators.detect", None, "with_sessions"),
+    ("observed", "pipeline.operators.detect", None, "actions_of"),
+    ("usage", "pipeline.operators.detect", None, "usage_in"),
 )
 REST = "operator, rest"
 POOL = re.compile(r"polars-\d+")  # polars' workers; it has other threads that do nothing for us
@@ -49,10 +54,10 @@ class Split:
         setattr(owner, name, self.timed(part, function))
 
     def wrap_operator(self) -> None:
-        """Time the parts of the detect operator: those all detectors share, and each detector. Make operators after."""
+        """Time decoding, what all detectors share, and each detector. Make operators after this."""
         from pipeline.operators.detect import DETECTORS, DetectOperator
 
-        for part, module_name, owner_name, name in OPERATOR_PLACES:
+        for part, module_name, owner_name, name in PLACES:
             module = importlib.import_module(module_name)
             self.wrap(part, getattr(module, owner_name, None) if owner_name else module, name)
         for module in {module for modules in DETECTORS.values() for module in modules}:

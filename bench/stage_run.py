@@ -73,7 +73,7 @@ async def run(args: argparse.Namespace) -> None:
     sink: Any = connect_writer(settings, attempts=1) if args.clickhouse else NullWriter()
     split.wrap(SINK, type(sink), "write")
     pipeline = Pipeline(settings, (args.stage,), writer=lambda: sink)
-    stage = pipeline.stages[args.stage]
+    stage: Any = pipeline.stages[args.stage]
     watch, result = Stopwatch(), Result(f"Aftermath {args.stage}")
     began: dict[str, float] = {}
     take = stage.take
@@ -88,21 +88,23 @@ async def run(args: argparse.Namespace) -> None:
             split.reset()
         return await take(element)
 
-    stage.take = first_take  # type: ignore[method-assign]
+    stage.take = first_take
     await pipeline.start()
-    await pipeline.ready()
-    print("ready", flush=True)
-    await _until_read(pipeline, args.stage, args.expect)
-    watch.stop(result)
-    ended = cpu_by_thread()
-    result.events = stage.progress.messages
+    try:
+        await pipeline.ready()
+        print("ready", flush=True)
+        await _until_read(pipeline, args.stage, args.expect)
+        watch.stop(result)
+        ended = cpu_by_thread()
+        result.events = stage.progress.messages
+    finally:
+        await pipeline.stop()
     result.parts = parts(split, began, ended, result)
-    result.notes = [f"not there to be timed: {name}" for name in split.missing]
-    result.notes.append(f"{stage.progress.elements:,} elements")
+    result.notes = [f"{stage.progress.elements:,} elements"]
+    result.notes += [f"not there to be timed: {name}" for name in split.missing]
     if args.stage == "archive":
         result.notes.append(f"sink: {'embedded ClickHouse' if args.clickhouse else 'null, rows are counted'}")
-        result.windows = sink.rows if isinstance(sink, NullWriter) else sum(stage.rows_written.values())  # type: ignore[attr-defined]
-    await pipeline.stop()
+        result.windows = sink.rows if isinstance(sink, NullWriter) else stage.rows_written["agent_traces"]
     result.print()
 
 

@@ -41,6 +41,7 @@ def main() -> None:
     arguments.add_argument("--sink", choices=("null", "embedded"), default="null", help="where archive writes")
     arguments.add_argument("--concurrent", type=int, default=2_000, help="sessions at a time")
     arguments.add_argument("--sessions", default="", help="with --operator: cost at these numbers of sessions")
+    arguments.add_argument("--rounds", type=int, default=1, help="with --sessions: spans of each before it is measured")
     arguments.add_argument("--seed", type=int, default=7)
     args = arguments.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the broker is ended too
@@ -51,7 +52,8 @@ def main() -> None:
     if args.operator:
         os.sched_setaffinity(0, {worker})
         if args.sessions:
-            operator_cost.growth([int(text) for text in args.sessions.split(",")], args.events, args.seed)
+            numbers = [int(text) for text in args.sessions.split(",")]
+            operator_cost.growth(numbers, args.events, args.rounds, args.seed)
         else:
             operator_cost.report(operator_cost.measure(load))
         return

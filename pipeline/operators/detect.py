@@ -33,6 +33,17 @@ DETECTORS: dict[str, tuple[Any, ...]] = {
     "metric_point": (metric_jump,),
     "cluster_event": (kubernetes,),
 }
+# columns of AgentSpan that no detector looks at: they are not carried from pane to pane
+UNUSED = (
+    "agent_name",
+    "prompt_digest",
+    "prompt_version",
+    "provider",
+    "context_limit",
+    "attempt",
+    "error_type",
+    "expects",
+)
 SPAN = 60 * MINUTE  # panes are worked on together up to this much event time, so that expiry falls between calls
 MINUTE_OF_RECORDS = (
     MINUTE  # after a cold start, panes that begin earlier than this after the first record are not whole
@@ -105,9 +116,11 @@ class DetectOperator:
     def read(self, decoded: Decoded) -> Detected:
         """Take one batch; hand out every row and marker of the panes it completes."""
         frame = decoded.frame
-        if self.record == "agent_span" and frame["start_time"].null_count():
-            began = pl.col("event_time") - pl.col("duration_ms") * 1000
-            frame = frame.with_columns(start_time=pl.coalesce("start_time", began))
+        if self.record == "agent_span":
+            frame = frame.drop(UNUSED)
+            if frame["start_time"].null_count():
+                began = pl.col("event_time") - pl.col("duration_ms") * 1000
+                frame = frame.with_columns(start_time=pl.coalesce("start_time", began))
         judged = self.panes.lateness.judge(frame, decoded.newest_ingest_time)
         counts = self._count(judged, decoded)
         closed = self.panes.read(judged)

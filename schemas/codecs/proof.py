@@ -15,7 +15,9 @@ All of this is a few additions and comparisons on columns, about a third of the 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from schemas.registry import Schema
@@ -24,78 +26,63 @@ BRANCH_ONE = 2  # the zig-zag varint of union index 1
 LENGTH_FIRST = frozenset({"string", "bytes"})
 FIXED = {"double": 8}
 
+Numbers = np.ndarray[Any, np.dtype[np.int64]]
+
+
+def text_sizes(frame: pl.DataFrame) -> dict[str, Numbers]:
+    """Bytes of each value of every text column that has any; 0 where it is null. One call for all columns."""
+    wanted = [
+        (pl.col(column.name).str.len_bytes() if column.dtype == pl.String else pl.col(column.name).bin.size())
+        .fill_null(0)
+        .cast(pl.Int64)
+        for column in frame.get_columns()
+        if column.dtype in (pl.String, pl.Binary) and column.null_count() < len(column)
+    ]
+    found = frame.select(wanted)
+    return {name: found[name].to_numpy() for name in found.columns}
+
 
 def is_exact(frame: pl.DataFrame, schema: Schema, sizes: Sequence[int], data: bytes, header_bytes: int) -> bool:
     """Points 2 and 3 above, for the rows of a block without its sentinel and without its header columns.
 
     `data` is the messages one after the other, `sizes` their lengths, `header_bytes` what stands before the fields.
     """
-    length = pl.Series(sizes, dtype=pl.Int64)
-    start = length.cum_sum() - length
-    fixed, varying = header_bytes, None  # length of a row up to this field: the same for all rows, and not
-    branches: list[pl.Series] = []
-    # one call for all columns: a call a column would cost more than the counting
-    text_sizes = frame.select(
-        pl.col(pl.String).str.len_bytes().cast(pl.Int64), pl.col(pl.Binary).bin.size().cast(pl.Int64)
-    )
+    length = np.asarray(sizes, dtype=np.int64)
+    start = np.cumsum(length) - length
+    at = np.full(length.size, header_bytes, dtype=np.int64)  # bytes of each row up to the field at hand
+    branches: list[Numbers] = []
+    texts = text_sizes(frame)
     for field in schema.fields:
-        column = text_sizes[field.name] if field.type in LENGTH_FIRST else frame[field.name]
+        column = frame[field.name]
         nulls = column.null_count()
         if nulls == len(column):
-            fixed += 1  # the union index 0
+            at += 1  # the union index 0
             continue
-        present = column.is_not_null() if nulls else None
+        present = column.is_not_null().to_numpy() if nulls else None
         if field.is_nullable:
-            at = start + fixed if varying is None else start + varying + fixed
-            branches.append(at if present is None else at.filter(present))
-            fixed += 1
-        width = _width(column, field.type)
-        if width is None:
-            return False
-        if isinstance(width, int):
-            if present is None:
-                fixed += width
-                continue
-            width = present.cast(pl.Int64) * width
-        elif present is not None:
-            width = width.fill_null(0)
-        varying = width if varying is None else varying + width
-    total = pl.repeat(fixed, len(length), dtype=pl.Int64, eager=True) if varying is None else varying + fixed
-    if not (total == length).all():
+            places = start + at
+            branches.append(places if present is None else places[present])
+            at += 1
+        if field.type in LENGTH_FIRST:
+            width: Numbers | int = texts[field.name] + _varint_width(texts[field.name])
+        elif field.type in ("long", "int"):
+            numbers = (column.fill_null(0) if nulls else column).to_numpy().astype(np.int64, copy=False)
+            width = _varint_width(np.where(numbers < 0, ~numbers, numbers))  # zig-zag: -1 is as long as 0, -65 as 64
+        elif field.type in FIXED:
+            width = FIXED[field.type]
+        else:
+            return False  # a boolean's byte is seen by no column: any but 0 would read as true
+        at += width if present is None else width * present
+    if not np.array_equal(at, length):
         return False
-    if not branches:
-        return True
-    every_byte = pl.Series([data]).bin.reinterpret(dtype=pl.Array(pl.UInt8, len(data)), endianness="little").explode()
-    return bool((every_byte.gather(pl.concat(branches)) == BRANCH_ONE).all())
+    every_byte = np.frombuffer(data, dtype=np.uint8)
+    return bool(not branches or (every_byte[np.concatenate(branches)] == BRANCH_ONE).all())
 
 
-def _width(column: pl.Series, kind: str) -> pl.Series | int | None:
-    """Bytes of the shortest encoding of each value: one number where all have the same, None where it can't be said.
-
-    Of text the column holds the sizes, not the values.
-    """
-    if kind in LENGTH_FIRST:
-        return column + _varint_width(column)
-    if kind == "long" or kind == "int":
-        number = column.cast(pl.Int64)
-        if number.min() < 0:  # type: ignore[operator]  # not all null
-            number = number.zip_with(number >= 0, -(number + 1))  # zig-zag: -1 is as long as 0, -65 as 64
-        return _varint_width(number)
-    return FIXED.get(kind)  # a boolean's byte is seen by no column: any but 0 would read as true
-
-
-def _varint_width(number: pl.Series) -> pl.Series | int:
+def _varint_width(number: Numbers) -> Numbers:
     """Bytes of the zig-zag varint of numbers >= 0: 1 up to 63, 2 up to 8191, and so on by seven bits."""
-    least, most = _bytes_of(number.min()), _bytes_of(number.max())
-    if least == most:
-        return least
-    width = (number >= 1 << (7 * least - 1)).cast(pl.Int64) + least
-    for size in range(least + 1, most):
-        width = width + (number >= 1 << (7 * size - 1)).cast(pl.Int64)
+    most = int(number.max()).bit_length() // 7 + 1
+    width = np.ones(number.size, dtype=np.int64)
+    for size in range(1, most):
+        width += number >= 1 << (7 * size - 1)
     return width
-
-
-def _bytes_of(number: object) -> int:
-    if not isinstance(number, int):
-        raise TypeError(f"the width of {number!r} was asked for; only numbers that are there have one")
-    return number.bit_length() // 7 + 1

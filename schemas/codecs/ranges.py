@@ -2,8 +2,7 @@
 
 The same limits as the models of `schemas/events.py`, which files pass through: an event is refused for the same
 reason whether it came as Avro or as JSON. First each column as a whole is asked whether all is well (its greatest
-value in range, its bytes no more than the characters it may have), all of them in one call; rows are looked at only
-in a column that said no.
+value in range, its bytes no more than the characters it may have); rows are looked at only in a column that said no.
 """
 
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from collections.abc import Callable
 import polars as pl
 
 from schemas.codecs.nesting import DEEPEST, bracket_count, too_deep_rows
+from schemas.codecs.proof import text_sizes
 from schemas.errors import Reason
 from schemas.events import (
     CLOSED_SETS,
@@ -54,32 +54,44 @@ def faults(frame: pl.DataFrame, record: str) -> dict[int, Fault]:
 
 
 def _suspects(frame: pl.DataFrame, record: str) -> list[str]:
-    """The columns that may hold a wrong value: one call for all of them, and mostly none."""
+    """The columns that may hold a wrong value, mostly none. Asked of each column as a whole."""
     closed, least = CLOSED_SETS[record], LEAST[record]
     times, json_columns = TIME_COLUMNS[record], JSON_COLUMNS[record]
-    good: list[pl.Expr] = []
+    if not frame.height:
+        return []
+    sizes = text_sizes(frame)
+    found = []
     for column in frame.get_columns():
         name, kind = column.name, column.dtype
-        if column.null_count() == len(column):
+        nulls = column.null_count()
+        if nulls == len(column):
             continue
-        one = pl.col(name)
         if name in times:
-            good.append((one.min() >= EARLIEST) & (one.max() < LATEST))
+            is_good = _lies_between(column, EARLIEST, LATEST)
         elif name in least:
-            good.append((one.min() >= least[name]) & (one.max() < COUNT_LIMIT))
+            is_good = _lies_between(column, least[name], COUNT_LIMIT)
         elif name in closed:
-            good.append(one.is_in(closed[name]).all())
+            is_good = set(column.unique().to_list()) <= {*closed[name], None}
         elif kind == pl.Float64:
-            good.append(one.is_finite().all())
+            is_good = bool(column.is_finite().all())
         elif kind == pl.String:
-            size = one.str.len_bytes()
-            is_good = size.max() <= (TEXT_LENGTH if name in LONG_TEXT else NAME_LENGTH)
+            limit, size = (TEXT_LENGTH if name in LONG_TEXT else NAME_LENGTH), sizes[name]
+            is_good = bool(size.max() <= limit)
             if name not in LONG_TEXT:
-                is_good &= size.min() > 0
-            if name in json_columns:
-                is_good &= bracket_count(one).max() <= DEEPEST
-            good.append(is_good)
-    return [name for name, is_good in frame.select(good).row(0, named=True).items() if not is_good] if good else []
+                is_good = is_good and int((size == 0).sum()) == nulls
+            if name in json_columns and is_good and size.max() > DEEPEST:
+                most: int = frame.select(bracket_count(pl.col(name)).max()).item()
+                is_good = most <= DEEPEST
+        else:
+            continue
+        if not is_good:
+            found.append(name)
+    return found
+
+
+def _lies_between(column: pl.Series, least: int, limit: int) -> bool:
+    low, high = column.min(), column.max()
+    return isinstance(low, int) and isinstance(high, int) and low >= least and high < limit
 
 
 def _note(
