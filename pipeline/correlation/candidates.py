@@ -128,8 +128,15 @@ def took_effect(change: Fact) -> int:
 
 
 def is_effect_of(change: Fact, action: Action) -> bool:
-    """Whether a change in the cluster is what this action did there."""
+    """Whether a change in the cluster is what this action did there.
+
+    A change that names nobody counts as the action's own only if the tool says it does such things: a deploy right
+    after a scale by an agent may be anyone's.
+    """
     if change.actor_kind == "human" or action.target != change.resource or action.status == "error":
+        return False
+    is_named = change.actor_kind is not None or change.session_id is not None
+    if not is_named and change.kind != "audit" and change.kind not in (action.tool_name or "").lower():
         return False
     if change.session_id is not None and change.session_id != action.session_id:
         return False

@@ -73,6 +73,11 @@ def test_an_equal_deploy_at_the_same_moment_makes_it_shared() -> None:
     assert {candidate.kind for candidate in found.attribution.ranked} == {"agent_action", "deploy"}
 
 
+def test_a_deploy_that_names_nobody_is_not_taken_for_what_the_scaling_agent_did() -> None:
+    found = only([act(60), deploy(60, actor=None, actor_kind=None), crash(240)])
+    assert found.attribution.verdict in ("shared", "undetermined")
+
+
 def test_a_persons_deploy_is_an_infrastructure_failure_with_verdict_change() -> None:
     found = only([deploy(60), crash(240)])
     assert (found.kind, found.attribution.verdict, found.agent_id) == ("infrastructure_failure", "change", None)
