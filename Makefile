@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test check lint types imports format lock clean
 
 demo: $(READY)
-	$(BIN)/aftermath demo $(ARGS)
+	@$(BIN)/aftermath demo $(ARGS)
 
 test: check
 	$(BIN)/python -m pytest $(ARGS)
