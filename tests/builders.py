@@ -118,6 +118,6 @@ def run_detector(module: ModuleType, frames: Sequence[pl.DataFrame], limits: Lim
     for rows in frames:
         is_spans = "session_id" in rows.columns
         found += module.detect(
-            with_sessions(rows, PANE, index) if is_spans else Rows(rows, PANE), memory, limits or Limits()
+            with_sessions(Rows(rows, PANE), index) if is_spans else Rows(rows, PANE), memory, limits or Limits()
         )
     return found

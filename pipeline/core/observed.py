@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import orjson
-import polars as pl
 
 from pipeline.core.panes import mix
 from pipeline.core.rows import Rows
@@ -52,7 +51,7 @@ class ObservedMemory:
         for table in (self.columns, self.facts, self.approvals):
             index.attach(table)
 
-    def keep_names(self, keys: "np.ndarray[Any, np.dtype[np.uint64]]", frame: pl.DataFrame, places: Slots) -> None:
+    def keep_names(self, keys: "np.ndarray[Any, np.dtype[np.uint64]]", rows: Rows, places: Slots) -> None:
         """Remember what new keys stand for; drop those that no session remembers once there are too many."""
         known, first = np.unique(keys, return_index=True)
         new = [at for key, at in zip(known.tolist(), first.tolist(), strict=True) if key not in self.names]
@@ -61,7 +60,7 @@ class ObservedMemory:
         if len(self.names) > MOST_NAMES:
             alive = set(np.unique(self.columns["read_key"]).tolist())
             self.names = {key: name for key, name in self.names.items() if key in alive}
-        for at, name in zip(new, frame[places[new]].select("tool_name", "target").rows(), strict=True):
+        for at, name in zip(new, rows.take(places[new], ("tool_name", "target")).rows(), strict=True):
             self.names[int(keys[at])] = name
 
     def reads(self, slot: int, before: int) -> list[dict[str, Any]]:
@@ -96,7 +95,7 @@ def actions_of(rows: Rows, memory: ObservedMemory) -> list[Action]:
 def late_actions_of(rows: Rows) -> list[Action]:
     """Actions that came late: evidence. What their session had read by then is not known any more."""
     acts = rows.equals("operation", *TOOL_OPERATIONS) & rows.equals("access", *ACTING)
-    found = rows.frame.filter(pl.Series(acts)).select(ACTION_COLUMNS).rows(named=True)
+    found = rows.take(np.flatnonzero(acts), ACTION_COLUMNS).rows(named=True)
     return [_action(row, [], lost=True, facts={}, cut_at=None, chat=None, approval=None, late=True) for row in found]
 
 
@@ -134,7 +133,7 @@ def _learn_chats(rows: Rows, order: Slots, acts: Bools, memory: ObservedMemory) 
     has = last_cut[ends] >= 0
     columns["cut_at"][slots[ends[has]]] = times[last_cut[ends[has]]]
     has = last_chat[ends] >= 0
-    spans = rows.frame["span_id"][order[last_chat[ends[has]]]].to_list()
+    spans = rows.texts("span_id", order[last_chat[ends[has]]])
     columns["chat"][slots[ends[has]]] = [span.encode()[:64] for span in spans]
     return _Chats(last_chat, last_cut, kept)
 
@@ -154,12 +153,12 @@ def _previous(mask: Bools, places: Slots, segment: Slots) -> Slots:
 
 def _compacted(rows: Rows) -> Bools:
     found = np.zeros(len(rows), dtype=bool)
-    attributes = rows.frame["attributes"]
-    if attributes.null_count() == len(rows):
-        return found
-    for place in attributes.str.contains("context.compacted", literal=True).fill_null(False).arg_true().to_list():
+    places = rows.filled("attributes")
+    for place, text in zip(places.tolist(), rows.texts("attributes", places), strict=True):
+        if "context.compacted" not in text:
+            continue
         try:
-            said = orjson.loads(attributes[place])
+            said = orjson.loads(text)
         except orjson.JSONDecodeError:
             continue
         found[place] = isinstance(said, dict) and said.get("context.compacted") in (True, "true")
@@ -169,14 +168,14 @@ def _compacted(rows: Rows) -> Bools:
 def _rare_events(rows: Rows) -> dict[int, list[tuple[int, str, Any]]]:
     """By slot: rows that name facts they read, and approvals; (row, what, value), in order."""
     found: dict[int, list[tuple[int, str, Any]]] = {}
-    facts = rows.frame["context_facts"]
-    if facts.null_count() < len(rows):
-        for place in facts.is_not_null().arg_true().to_list():
-            found.setdefault(int(rows.slots[place]), []).append((place, "facts", facts[place]))
-    approvals = np.flatnonzero(rows.equals("operation", "approval") & rows.equals("approval", "granted", "denied"))
-    for place in approvals.tolist():
-        said = (rows.frame["approval"][place], rows.frame["approved_by"][place])
-        found.setdefault(int(rows.slots[place]), []).append((place, "approval", said))
+    places = rows.filled("context_facts")
+    for place, text in zip(places.tolist(), rows.texts("context_facts", places), strict=True):
+        found.setdefault(int(rows.slots[place]), []).append((place, "facts", text))
+    places = np.flatnonzero(rows.equals("operation", "approval") & rows.equals("approval", "granted", "denied"))
+    for place, *said in zip(
+        places.tolist(), rows.texts("approval", places), rows.texts("approved_by", places), strict=True
+    ):
+        found.setdefault(int(rows.slots[place]), []).append((place, "approval", tuple(said)))
     for events in found.values():
         events.sort(key=lambda event: event[0])
     return found
@@ -222,10 +221,10 @@ def _in_rounds(
         slots = rows.slots[places]
         keys = mix([rows.hashes("tool_name")[places], rows.hashes("target")[places]])
         is_action = acts[places]
-        memory.keep_names(keys[~is_action], rows.frame, places[~is_action])
+        memory.keep_names(keys[~is_action], rows, places[~is_action])
         at, ok = rows.ints("event_time")[places], rows.equals("status", "ok")[places]
         found = np.flatnonzero(is_action)
-        content = rows.frame[places[found]].select(ACTION_COLUMNS).rows(named=True) if found.size else []
+        content = rows.take(places[found], ACTION_COLUMNS).rows(named=True) if found.size else []
         row_of = dict(zip(found.tolist(), content, strict=True))
         starts = np.flatnonzero(np.concatenate([[True], slots[1:] != slots[:-1]]))
         lengths = np.diff(np.concatenate([starts, [slots.size]]))
@@ -274,7 +273,7 @@ def _act(
         _learn_rare(slot, rare[slot], int(order[in_order]), memory)
     chat, cut_at = chats.before[slot]
     if chats.last_chat[in_order] >= 0:
-        chat = rows.frame["span_id"][int(order[chats.last_chat[in_order]])].encode()
+        chat = rows.texts("span_id", order[chats.last_chat[in_order : in_order + 1]])[0].encode()
     if chats.last_cut[in_order] >= 0:
         cut_at = int(rows.ints("event_time")[order[chats.last_cut[in_order]]])
     approval = None

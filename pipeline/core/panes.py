@@ -70,17 +70,42 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """Rows of closed panes: a frame with a column `pane`, equal keys folded, and the place in it of each row in order.
+
+    The order is by pane and then as DESIGN section 3 says.
+    """
+
+    frame: pl.DataFrame
+    order: Times
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The frame put in order."""
+        return self.frame[self.order]
+
+
+@dataclass(frozen=True, slots=True)
 class Closed:
     """What one batch closed.
 
-    rows: the on-time rows of the closed panes with a column `pane`, ordered by pane and then as DESIGN section 3
-    says, equal keys folded. late: late rows that travel with a closed pane (column `pane`), as evidence.
-    upto: start of the last closed pane (NEVER where none is closed yet); every pane up to it is complete.
+    on_time: the rows of the closed panes. carried: late rows that travel with a closed pane (column `pane`), as
+    evidence. upto: start of the last closed pane (NEVER where none is closed yet); every pane up to it is complete.
     """
 
-    rows: pl.DataFrame
-    late: pl.DataFrame
+    on_time: Part
+    carried: Part
     upto: int
+
+    @property
+    def rows(self) -> pl.DataFrame:
+        """The on-time rows in order."""
+        return self.on_time.rows
+
+    @property
+    def late(self) -> pl.DataFrame:
+        """The carried rows in order."""
+        return self.carried.rows
 
 
 @dataclass(slots=True)
@@ -133,7 +158,7 @@ class Panes:
         end = self.rules.pane_of(self.lateness.watermark) if self.lateness.newest > NEVER else NEVER
         upto = end - self.rules.pane if end > NEVER else NEVER
         if upto <= self.closed_upto:
-            return Closed(self._empty, self._empty, self.closed_upto)
+            return Closed(self._nothing(), self._nothing(), self.closed_upto)
         self.closed_upto = upto
         return Closed(self._take(self._open, upto), self._take(self._carried, upto), upto)
 
@@ -157,7 +182,7 @@ class Panes:
         if rows.any():
             held.append((frame.filter(pl.Series(rows)), panes[rows]))
 
-    def _take(self, held: list[tuple[pl.DataFrame, Times]], upto: int) -> pl.DataFrame:
+    def _take(self, held: list[tuple[pl.DataFrame, Times]], upto: int) -> Part:
         """The rows of closed panes out of `held`, which keeps the rest."""
         done: list[tuple[pl.DataFrame, Times]] = []
         rest: list[tuple[pl.DataFrame, Times]] = []
@@ -172,12 +197,16 @@ class Panes:
                 self._keep(rest, frame, panes, ~closed)
         held[:] = rest
         if not done:
-            assert self._empty is not None
-            return self._empty
+            return self._nothing()
         frame = pl.concat([part for part, _ in done]) if len(done) > 1 else done[0][0]
         panes = np.concatenate([panes for _, panes in done]) if len(done) > 1 else done[0][1]
         frame = frame.with_columns(pl.Series("pane", panes))
-        return in_order(fold_equal_keys(frame, KEYS[self.record]), ORDER[self.record])
+        frame = fold_equal_keys(frame, KEYS[self.record])
+        return Part(frame, order_of(frame, ORDER[self.record]))
+
+    def _nothing(self) -> Part:
+        assert self._empty is not None  # set by the first read
+        return Part(self._empty, np.zeros(0, dtype=np.int64))
 
 
 def _together(held: list[tuple[pl.DataFrame, Times]]) -> pl.DataFrame | None:
@@ -187,24 +216,19 @@ def _together(held: list[tuple[pl.DataFrame, Times]]) -> pl.DataFrame | None:
     return pl.concat([frame.with_columns(pl.Series("pane", panes)) for frame, panes in held])
 
 
-def in_order(rows: pl.DataFrame, order: tuple[str, ...]) -> pl.DataFrame:
-    """The rows by event time and then by the rest of `order`; within the order of panes, since panes are slices of it.
+def order_of(rows: pl.DataFrame, order: tuple[str, ...]) -> Times:
+    """Places of the rows by event time and then by the rest of `order`; so also by pane, since panes are slices of it.
 
     Most rows have an event time of their own: only the others are compared by all columns.
     """
     times = rows["event_time"].to_numpy()
-    if times.size < 2:
-        return rows
-    step = np.diff(times)
-    if (step > 0).all():
-        return rows
     by_time = np.argsort(times, kind="stable")
     same = np.flatnonzero(np.diff(times[by_time]) == 0)
     if same.size:
         tied = np.unique(np.concatenate([same, same + 1]))  # places in by_time
-        among = rows[by_time[tied]].select(order).with_columns(place=pl.Series(by_time[tied]))
+        among = rows.select(order)[by_time[tied]].with_columns(place=pl.Series(by_time[tied]))
         by_time[tied] = among.sort(order, maintain_order=True)["place"].to_numpy()
-    return rows[by_time]
+    return by_time
 
 
 def fold_equal_keys(rows: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:

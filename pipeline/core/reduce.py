@@ -24,7 +24,7 @@ def usage_in(rows: Rows, source: str) -> list[Usage]:
     starts = np.searchsorted(group[order], np.arange(first.size))
     own = {"calls": np.ones(len(rows), dtype=np.int64), "errors": (~rows.equals("status", "ok")).astype(np.int64)}
     sums = {name: np.add.reduceat((own[name] if name in own else rows.ints(name))[order], starts) for name in SUMS}
-    table = rows.frame[first].select(*PLACE, *KEY).with_columns(pl.Series(name, sums[name]) for name in SUMS)
+    table = rows.take(first, (*PLACE, *KEY)).with_columns(pl.Series(name, sums[name]) for name in SUMS)
     parts = table.partition_by(PLACE, as_dict=True)
     return [usage_of(str(tenant), int(pane), source, parts[tenant, pane]) for tenant, pane in sorted(parts)]
 

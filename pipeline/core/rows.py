@@ -1,37 +1,56 @@
 """Rows of closed panes as a detector gets them: the frame, and its numeric columns as numpy, each read once."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from pipeline.core.panes import hash_of
+from pipeline.core.panes import mix
 from pipeline.core.sessions import Hashes, SessionIndex, Slots, Times
 
 
-@dataclass(slots=True)
 class Rows:
     """One or more closed panes: ordered by pane and event time, equal keys folded, with a column `pane`.
 
+    held: the frame as it came; order: the place in it of each row (None: it is in order). Putting a frame of text
+    columns in order costs more than all that is asked of most of them, so only numbers are, and the rows one takes.
     slots: for AgentSpan rows the slot of each row's session; empty otherwise.
     """
 
-    frame: pl.DataFrame
-    pane_size: int
-    slots: Slots = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    _cache: dict[str, np.ndarray[Any, np.dtype[Any]]] = field(default_factory=dict)
+    def __init__(self, held: pl.DataFrame, pane_size: int, order: Slots | None = None) -> None:
+        self.pane_size = pane_size
+        self.slots: Slots = np.zeros(0, dtype=np.int64)
+        self._held = held
+        self._order = order
+        self._frame: pl.DataFrame | None = None
+        self._cache: dict[str, np.ndarray[Any, np.dtype[Any]]] = {}
 
     def __len__(self) -> int:
-        return self.frame.height
+        return self._held.height
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """All columns in order: for those who need most of them."""
+        if self._frame is None:
+            self._frame = self._held if self._order is None else self._held[self._order]
+        return self._frame
+
+    def take(self, places: Slots, names: Iterable[str]) -> pl.DataFrame:
+        """These rows and columns."""
+        return self._held.select(*names)[places if self._order is None else self._order[places]]
+
+    def texts(self, name: str, places: Slots) -> list[Any]:
+        """One column of these rows as a list."""
+        return self._held[name][places if self._order is None else self._order[places]].to_list()
 
     def ints(self, name: str, missing: int = -1) -> Times:
         """An integer column; `missing` where it is null."""
         found = self._cache.get(name)
         if found is None:
-            column = self.frame[name]
-            found = (column.fill_null(missing) if column.null_count() else column).to_numpy()
+            column = self._held[name]
+            found = self._in_order((column.fill_null(missing) if column.null_count() else column).to_numpy())
             self._cache[name] = found
         return found
 
@@ -39,12 +58,21 @@ class Rows:
         """The hash of each value of a text column; 0 where it is null."""
         key = f"hash {name}"
         if key not in self._cache:
-            column = self.frame[name]
-            found = column.hash(7).to_numpy()
-            if column.null_count():
+            column = self._held[name]
+            nulls = column.null_count()
+            is_empty = nulls == len(column)
+            found = np.zeros(nulls, dtype=np.uint64) if is_empty else column.hash(7).to_numpy()
+            if nulls and not is_empty:
                 found = np.where(column.is_null().to_numpy(), np.uint64(0), found)
-            self._cache[key] = found
+            self._cache[key] = self._in_order(found)
         return self._cache[key]
+
+    def filled(self, name: str) -> Slots:
+        """Places where a column is not null."""
+        column = self._held[name]
+        if column.null_count() == len(column):
+            return np.zeros(0, dtype=np.int64)
+        return np.flatnonzero(self._in_order(column.is_not_null().to_numpy()))
 
     def equals(self, name: str, *values: str) -> "np.ndarray[Any, np.dtype[np.bool_]]":
         """Where a text column is one of these values; false where it is null."""
@@ -57,6 +85,9 @@ class Rows:
             self._cache[key] = found
         return self._cache[key]
 
+    def _in_order(self, column: "np.ndarray[Any, np.dtype[Any]]") -> "np.ndarray[Any, np.dtype[Any]]":
+        return column if self._order is None else column[self._order]
+
 
 @cache
 def hash_of_text(value: str) -> np.uint64:
@@ -64,9 +95,8 @@ def hash_of_text(value: str) -> np.uint64:
     return np.uint64(pl.Series([value]).hash(7)[0])
 
 
-def with_sessions(frame: pl.DataFrame, pane_size: int, index: SessionIndex) -> Rows:
-    """AgentSpan rows with their sessions' slots."""
-    rows = Rows(frame, pane_size)
-    if frame.height:
-        rows.slots = index.slots(hash_of(frame, ("tenant", "session_id")), rows.ints("event_time"))
+def with_sessions(rows: Rows, index: SessionIndex) -> Rows:
+    """AgentSpan rows with their sessions' slots filled in."""
+    if len(rows):
+        rows.slots = index.slots(mix([rows.hashes("tenant"), rows.hashes("session_id")]), rows.ints("event_time"))
     return rows

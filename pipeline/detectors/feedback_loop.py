@@ -105,7 +105,7 @@ def _hashes(rows: Rows, calls: Slots) -> tuple[Any, Any]:
     arguments = np.where(digest != NONE, digest, text)
     unknown = np.flatnonzero((result == NONE) & ~is_error & (text != NONE))
     if unknown.size:
-        texts = rows.frame["tool_args"][calls[unknown]].to_list()
+        texts = rows.texts("tool_args", calls[unknown])
         arguments[unknown] = [canonical_hash(given) for given in texts]
     came = np.where(is_error, np.uint64(1), np.where(result != NONE, result, arguments))
     call = mix([rows.hashes("tool_name")[calls], rows.hashes("target")[calls], came])
@@ -128,7 +128,7 @@ def _judge_calls(rows: Rows, calls: Slots, totals: Any, memory: Memory, limits: 
         "start": rows.ints("start_time")[calls],
         "end": rows.ints("event_time")[calls],
         "offset": rows.ints("offset")[calls],
-        "span": np.array([span.encode()[:40] for span in rows.frame["span_id"][calls].to_list()], dtype="S40"),
+        "span": np.array([span.encode()[:40] for span in rows.texts("span_id", calls)], dtype="S40"),
     }
     both = {}
     for name, values in own.items():
@@ -152,7 +152,7 @@ def _judge_calls(rows: Rows, calls: Slots, totals: Any, memory: Memory, limits: 
     signals: list[Signal] = []
     if active.size:
         chosen = np.concatenate([np.arange(starts[at], starts[at] + lengths[at]) for at in active.tolist()])
-        content = dict(zip(chosen.tolist(), rows.frame[calls[chosen]].select(ROW).rows(named=True), strict=True))
+        content = dict(zip(chosen.tolist(), rows.take(calls[chosen], ROW).rows(named=True), strict=True))
         ends = _ends(rows, owners[active])
         for at in active.tolist():
             slot = int(owners[at])
@@ -237,5 +237,5 @@ def _end(
 ) -> list[Signal]:
     if watch is None or not waiting:
         return []
-    row = rows.frame[waiting[0]].select(ROW).row(0, named=True)
+    row = rows.take(np.array(waiting[:1]), ROW).row(0, named=True)
     return watch.end(row, rows.pane_size, limits, memory.columns["wasted"], slot)

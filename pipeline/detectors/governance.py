@@ -18,6 +18,12 @@ from pipeline.core.sessions import Columns, SessionIndex
 from schemas.resources import scope_of
 from schemas.signals import Signal, compact_json, stable_hash
 
+ROW = (
+    "tenant", "session_id", "root_session_id", "agent_id", "agent_version", "operation", "tool_name", "access",
+    "target", "step", "max_steps", "approval", "status", "start_time", "event_time", "span_id", "partition", "offset",
+    "pane",
+)  # fmt: skip
+
 
 def fresh(index: SessionIndex) -> Columns:
     """An empty memory."""
@@ -40,7 +46,7 @@ def detect(rows: Rows, memory: Columns, limits: Limits) -> list[Signal]:
     if not places.size:
         return []
     signals = []
-    found = rows.frame[places].iter_rows(named=True)
+    found = rows.take(places, ROW).rows(named=True)
     for slot, row in zip(rows.slots[places].tolist(), found, strict=True):
         declared = limits.value("max_steps", row["tenant"], row["agent_id"])
         least = min((limit for limit in (row["max_steps"], declared) if limit is not None), default=None)

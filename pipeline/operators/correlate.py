@@ -213,7 +213,6 @@ class CorrelateOperator:
         """What a message means beside the firm state. One number for each part that has something to say."""
         if self._stands_at != self._merge.applied:
             self._stands_at, self._step = self._merge.applied, FOLLOWS
-            self._copy = None
         out: list[Incident] = []
         for part in (self._confirm, self._end_silences, self._run_ahead, self._begin_silences):
             found = part(revision_number(self._stands_at, self._step))
@@ -303,7 +302,8 @@ class CorrelateOperator:
     def _end_silences(self, number: int) -> list[Incident]:
         out = []
         for source in [source for source in self._silences if source not in self._merge.silent]:
-            self._copy = None  # it ran without the rows that come now
+            # it ran without the rows that come now; and only a source that it ran without can move the firm state below
+            self._copy = None
             silence = self._silences.pop(source)
             out += [
                 build_gap.ended(begun, source, silence.since, self._newest_end, number)

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from pipeline.core.limits import Limits
 from pipeline.core.observed import ObservedMemory, actions_of, late_actions_of
-from pipeline.core.panes import NEVER, Closed, Judged, Panes, TimeRules
+from pipeline.core.panes import NEVER, Closed, Judged, Panes, Part, TimeRules
 from pipeline.core.reduce import facts_of, usage_in
 from pipeline.core.rows import Rows, with_sessions
 from pipeline.core.sessions import SessionIndex
@@ -145,10 +146,10 @@ class DetectOperator:
 
     def _messages(self, closed: Closed) -> list[tuple[int, Reduced | Marker]]:
         by_pane: dict[int, list[Row]] = defaultdict(list)
-        for rows in _spans(closed.rows):
+        for rows in _spans(closed.on_time, self.rules.pane):
             for pane, row in self._rows(rows):
                 by_pane[pane].append(row)
-        for pane, row in self._late(closed.late):
+        for pane, row in self._late(closed.carried):
             by_pane[pane].append(row)
         messages: list[tuple[int, Reduced | Marker]] = []
         for pane in sorted(by_pane):
@@ -170,18 +171,16 @@ class DetectOperator:
             (number, Marker(source=self.source, pane=pane, run=self.run, rows=rows)) for number, rows in enumerate(sent)
         ]
 
-    def _rows(self, frame: pl.DataFrame) -> list[tuple[int, Row]]:
+    def _rows(self, rows: Rows) -> list[tuple[int, Row]]:
         out: list[tuple[int, Row]] = []
         size = self.rules.pane
-        newest = int(frame["pane"].max())  # type: ignore[arg-type]
+        newest = int(rows.ints("pane")[-1])
         if self.record == "agent_span":
-            rows = with_sessions(frame, size, self.sessions)
+            with_sessions(rows, self.sessions)
             out += [(self.rules.pane_of(action.end_time), action) for action in actions_of(rows, self._observed)]
             out += [(usage.pane, usage) for usage in usage_in(rows, self.source)]
-        else:
-            rows = Rows(frame, size)
-            if self.record == "cluster_event":
-                out += [(self.rules.pane_of(fact.event_time), fact) for fact in facts_of(frame)]
+        elif self.record == "cluster_event":
+            out += [(self.rules.pane_of(fact.event_time), fact) for fact in facts_of(rows.frame)]
         for detect, memory in self._detectors:
             out += [(signal.detected_at - size, signal) for signal in detect(rows, memory, self.limits)]
         if self.record == "agent_span":
@@ -191,16 +190,17 @@ class DetectOperator:
                 memory.expire(newest)
         return out
 
-    def _late(self, late: pl.DataFrame) -> list[tuple[int, Row]]:
+    def _late(self, late: Part) -> list[tuple[int, Row]]:
         """A late action or fact travels with the first pane still open at its offset, as evidence."""
-        if not late.height:
+        frame = late.frame
+        if not frame.height:
             return []
         if self.record == "agent_span":
-            panes = dict(zip(late["span_id"], late["pane"], strict=True))
-            return [(panes[action.span_id], action) for action in late_actions_of(Rows(late, self.rules.pane))]
+            panes = dict(zip(frame["span_id"], frame["pane"], strict=True))
+            return [(panes[action.span_id], action) for action in late_actions_of(Rows(late.rows, self.rules.pane))]
         if self.record == "cluster_event":
-            panes = dict(zip(late["event_id"], late["pane"], strict=True))
-            return [(panes[fact.fact_id], fact) for fact in facts_of(late, late=True)]
+            panes = dict(zip(frame["event_id"], frame["pane"], strict=True))
+            return [(panes[fact.fact_id], fact) for fact in facts_of(late.rows, late=True)]
         return []
 
 
@@ -209,11 +209,12 @@ def partition_of(tenant: str, partitions: int) -> int:
     return int(stable_hash(tenant), 16) % partitions
 
 
-def _spans(rows: pl.DataFrame) -> list[pl.DataFrame]:
+def _spans(part: Part, pane_size: int) -> list[Rows]:
     """The rows cut at whole hours of event time: where it is cut depends on the rows, not on the batch."""
-    if not rows.height:
+    if not part.frame.height:
         return []
-    hours = rows["pane"] // SPAN
-    if hours.min() == hours.max():
-        return [rows]
-    return rows.with_columns(hour=hours).partition_by("hour", maintain_order=True, include_key=False)
+    hours = part.frame["pane"].to_numpy()[part.order] // SPAN
+    cuts = np.flatnonzero(np.diff(hours)) + 1
+    if not cuts.size:
+        return [Rows(part.frame, pane_size, part.order)]
+    return [Rows(part.frame[places], pane_size) for places in np.split(part.order, cuts)]

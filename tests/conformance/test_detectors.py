@@ -87,7 +87,7 @@ def test_memory_of_silent_keys_leaves(record: str, module: ModuleType, panes: di
     rows, index = panes[record], SessionIndex()
     memory = module.fresh(index)
     if record == "agent_span":
-        module.detect(with_sessions(rows, PANE, index), memory, LIMITS)
+        module.detect(with_sessions(Rows(rows, PANE), index), memory, LIMITS)
         assert len(index) > 0
         index.expire(int(rows["event_time"].max()) + index.keep + 30 * MINUTE)  # type: ignore[arg-type]
         assert len(index) == 0
