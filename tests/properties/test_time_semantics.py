@@ -81,15 +81,17 @@ class Engine:
         return sorted({pane: by_pane[pane] for pane in (*by_pane, self.upto[-1])}.items())
 
 
-moments = st.integers(0, 80)
+moments = st.integers(130, 210)
+# how long after its event time it is appended: anything, and what lies on the edges of late and of ahead
+delays = st.one_of(st.integers(-130, 60), st.sampled_from((-oracle.SKEW - 1, -oracle.SKEW, 10, 11, 19, 20)))
 arrivals = st.lists(
-    st.tuples(st.integers(-130, 60), moments, st.integers(0, 2), st.sampled_from("ab")).map(
+    st.tuples(delays, moments, st.integers(0, 2), st.sampled_from("ab")).map(
         lambda drawn: (max(0, drawn[1] + drawn[0]), (drawn[1], drawn[2], drawn[3]))
     ),
     min_size=1,
     max_size=25,
 )
-records = st.tuples(arrivals, st.lists(st.integers(0, 140), max_size=6)).map(
+records = st.tuples(arrivals, st.lists(st.integers(0, 270), max_size=6)).map(
     lambda drawn: sorted([(at, event) for at, event in drawn[0]] + [(at, None) for at in drawn[1]], key=lambda r: r[0])
 )
 
