@@ -50,7 +50,7 @@ def test_backtest_writes_signals_incidents_and_revisions(tmp_path: Path, capsys:
     assert incident["kind"] == "feedback_loop"
     assert incident["started_at"] == "2026-03-02T14:00:00Z"
     signals = [json.loads(row) for row in (tmp_path / "out/signals.jsonl").read_text().splitlines()]
-    assert [signal["type"] for signal in signals] == ["feedback_loop.exact"]
+    assert {signal["type"] for signal in signals} == {"feedback_loop.exact"}
 
 
 def test_backtest_against_an_earlier_one_names_what_was_added_and_changed(
