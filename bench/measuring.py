@@ -63,9 +63,9 @@ class Stopwatch:
             self._wall, self._cpu = time.perf_counter(), time.process_time()
             self._sampler.start()
 
-    def stop(self, result: Result) -> None:
-        """All is done: write the figures into the result."""
-        result.wall, result.cpu = time.perf_counter() - self._wall, time.process_time() - self._cpu
+    def stop(self, result: Result, idle: float = 0.0) -> None:
+        """All is done, since `idle` seconds: write the figures into the result."""
+        result.wall, result.cpu = time.perf_counter() - self._wall - idle, time.process_time() - self._cpu
         self._ended.set()
         self._sampler.join()
         result.peak_mb = peak_resident_mb()

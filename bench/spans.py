@@ -1,4 +1,4 @@
-"""A load of AgentSpans, as Avro bytes: about 330 bytes each, some 29 fields filled, the same bytes for the same seed.
+"""A load of AgentSpans, as Avro bytes: about 350 bytes each, some 29 fields filled, the same bytes for the same seed.
 
 A fleet of 20 agents in 4 tenants has `concurrent` sessions under way; each does something in its turn (so with 2,000
 sessions every 1.8 s), and one that ends is replaced. 45% model calls, 45% tool calls (a tenth of them write), the rest
@@ -7,7 +7,7 @@ makes one call eight times over: what a detector must find, and all it may find.
 of each session and minute, so that whoever reads the load can be checked.
 
 Encoded by joining prepared pieces, since a thousand times more bytes are made here than anybody looks at: the pieces
-stand in the order of schemas/avro/agent_span.v1.avsc, and `check` reads some back through the real codec.
+stand in the order of schemas/avro/agent_span.v1.avsc. tests/services/test_load.py reads some back by the real codec.
 """
 
 import random
@@ -20,7 +20,7 @@ from schemas.times import MICROS, MINUTE
 BEGINS = 1_772_366_400 * MICROS
 EVENTS_A_SECOND = 2_000_000 / 1_800  # of event time, whatever their number: half an hour for two million
 FEWEST, MOST = 150, 350  # spans of a session
-STUCK_EVERY, STUCK_SPANS, STUCK_AFTER = 200, 16, 12  # every so many sessions; 8 equal calls, each with a model call
+STUCK_SPANS, STUCK_AFTER = 16, 12  # 8 equal calls, each with a model call; from so many spans on
 TENANTS = ("acme", "globex", "initech", "umbrella")
 AGENTS = ("capacity-agent", "triage-agent", "docs-agent", "deploy-agent", "billing-agent")
 READ_TOOLS = ("files.read", "search.web", "search.code", "http.get", "tickets.find", "metrics.query")
@@ -65,16 +65,19 @@ NULLS = [NULL * number for number in range(12)]
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Which load. `concurrent`: sessions under way at any time."""
+    """Which load. `concurrent`: sessions under way at any time; `rate`: events a second of event time."""
 
     events: int = 2_000_000
     concurrent: int = 2_000
     seed: int = 7
+    begins: int = BEGINS
+    rate: float = EVENTS_A_SECOND
+    stuck_every: int = 200  # sessions
 
     @property
     def seconds(self) -> float:
         """Of event time."""
-        return self.events / EVENTS_A_SECOND
+        return self.events / self.rate
 
 
 @dataclass(slots=True)
@@ -121,12 +124,12 @@ class Spans:
         """Key, value and append time in microseconds, whole milliseconds, never falling."""
         load, truth = self.load, self.truth
         slots = [self._begin(is_first=True) for _ in range(load.concurrent)]
-        every = MICROS / EVENTS_A_SECOND
+        every = MICROS / load.rate
         lengths = min(1_500_000, max(20_000, int(every * load.concurrent * 0.9)))
         for number in range(load.events):
             slot = number % load.concurrent
             session = slots[slot]
-            stamp = (BEGINS + int(number * every)) // 1000 * 1000
+            stamp = (load.begins + int(number * every)) // 1000 * 1000
             value = self._span(session, stamp, lengths)
             truth.bytes += len(value)
             yield session.key, value, stamp
@@ -160,7 +163,7 @@ class Spans:
             left=length - step,
             step=step,
             delay=50_000 + bits(32) % 1_950_000,
-            stuck_from=step + STUCK_AFTER if number % STUCK_EVERY == 7 and length - step > 40 else 0,
+            stuck_from=step + STUCK_AFTER if number % self.load.stuck_every == 0 and length - step > 40 else 0,
             stuck_call=call,
         )
 

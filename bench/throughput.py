@@ -28,6 +28,7 @@ from pipeline.embedded import embedded_database
 from schemas.topics import INPUTS, TRACES
 
 PACKAGES = ("faust-streaming", "aiokafka", "confluent-kafka", "polars", "fastavro")
+SAYS_SLOPE_SECONDS = 15.0
 USUAL = "confluent-kafka loop"  # what ratios are to
 
 
@@ -143,11 +144,16 @@ def table(results: list[Result]) -> None:
             ratios = [rate * usual.wall / usual.events, usual.cpu * 1e6 / usual.events / cpu]
         print(
             f"{result.engine:<38}{rate:>10,.0f}{cpu:>9.2f}{ratios[0]:>7.2f}{ratios[1]:>7.2f}"
-            f"{result.peak_mb:>9.0f}{result.slope_mb_a_minute:>8.1f}  {'; '.join(result.notes)}"
+            f"{result.peak_mb:>9.0f}{growth(result):>8}  {'; '.join(result.notes)}"
         )
     print(
         f"ratio: to the {USUAL} beside it, by the wall clock and by CPU. MB/min: slope after the first third of a run"
     )
+
+
+def growth(result: Result) -> str:
+    """Memory a minute; a short run cannot say."""
+    return f"{result.slope_mb_a_minute:.1f}" if result.wall >= SAYS_SLOPE_SECONDS else "-"
 
 
 def split(result: Result) -> None:

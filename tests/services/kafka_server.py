@@ -20,10 +20,11 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from pipeline.settings import Settings
-from pipeline.topic_setup import setup_topics
+from pipeline.topic_setup import check_topics, setup_topics
+from schemas.errors import ConfigurationError
 from schemas.topics import ALL
 
-READY_SECONDS = 90.0  # a start takes 2 s, after a SIGKILL 12 s, on a busy machine several times that
+READY_SECONDS = 90.0  # a start takes 2 s, after a SIGKILL 4 s, on a busy machine several times that
 STOP_SECONDS = 30.0
 ANSWER_SECONDS = 1.0
 IMAGE = "apache/kafka:4.1.0"  # the version of kafka/pom.xml; a test holds them equal
@@ -180,6 +181,9 @@ def broker_settings(listener: str, controller: str, advertised: str, voters: str
         "listeners": f"{listener},{controller}",
         "advertised.listeners": advertised,
         "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        # after a SIGKILL the controller waits so long for the broker that is gone: 12 s to the first answer with 9 s
+        "broker.session.timeout.ms": "2000",
+        "broker.heartbeat.interval.ms": "500",
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
         "offsets.topic.num.partitions": "1",
@@ -244,7 +248,16 @@ def fresh_topics(settings: Settings) -> None:
             except KafkaException as error:
                 if time.monotonic() > end:
                     raise NoKafkaError(f"the topics of the test before cannot be deleted: {error}") from None
-    setup_topics(settings)
+    try:
+        setup_topics(settings)
+    except ConfigurationError:  # made, and the broker's metadata does not say so yet
+        while True:
+            try:
+                check_topics(settings)
+                return
+            except ConfigurationError:
+                if time.monotonic() > end:
+                    raise
 
 
 def free_ports(number: int) -> list[int]:

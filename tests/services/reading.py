@@ -1,6 +1,7 @@
 """What stands in a topic now, read without a group."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
 
@@ -10,7 +11,12 @@ ANSWER_SECONDS = 20.0
 
 
 def values(kafka: str, topic: Topic) -> Iterator[bytes]:
-    """The values of a topic, partition by partition, each to the end it has when it is read. Tombstones are left out."""
+    """The values of a topic, in the order of `messages`."""
+    return (message.value() for message in messages(kafka, topic))
+
+
+def messages(kafka: str, topic: Topic) -> Iterator[Any]:
+    """A topic, partition by partition, each to the end it has when it is read. Tombstones are left out."""
     for number in range(topic.partitions):
         consumer = Consumer(
             {
@@ -31,6 +37,6 @@ def values(kafka: str, topic: Topic) -> Iterator[bytes]:
                 if message.error() is not None:
                     break
                 if message.value() is not None:
-                    yield message.value()
+                    yield message
         finally:
             consumer.close()

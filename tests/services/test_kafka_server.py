@@ -96,7 +96,7 @@ def test_half_fetched_jars_are_never_used(monkeypatch: pytest.MonkeyPatch, tmp_p
         Path(target, "kafka_2.13.jar").write_bytes(b"half")
         return subprocess.CompletedProcess(command, 1, "Could not transfer", "")
 
-    monkeypatch.setattr(kafka_jars.subprocess, "run", fails_half_way)
+    monkeypatch.setattr(subprocess, "run", fails_half_way)
     with pytest.raises(NoKafkaError, match="Maven cannot fetch Kafka: Could not transfer"):
         kafka_jars.fetch_jars()
     assert list((tmp_path / "aftermath-tests").iterdir()) == []

@@ -1,0 +1,246 @@
+"""How long an incident takes: from the moment it can be known to its row in ClickHouse, on real Kafka, live.
+
+    python -m bench.latency [--rate 5000] [--seconds 60]
+
+Detect, correlate and record run as `aftermath run` runs them, in one process on one core; broker, ClickHouse (embedded)
+and the load have the other. Agents get stuck about four times a second. What lateness and pane ask for by definition
+is not counted: a loop whose fifth call ended at T can be known when the append times have passed the end of T's pane
+by the lateness, and from then on the clock runs until a query finds the row that names the session. All partitions of
+all input topics carry something, as in production: a source that is silent is waited for (its ticks), and that would
+be measured instead.
+
+Then the overhead of a batch of one: decode, operator and encoding, for a single event at a time.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+os.environ.setdefault("POLARS_MAX_THREADS", "1")  # before polars is imported
+
+from bench.kafka_load import batches
+from bench.operator_cost import Cost, Detection, timers
+from bench.spans import Load, Spans
+from bench.throughput import machine
+from pipeline.clock import now_micros
+from pipeline.core.panes import TimeRules
+from pipeline.embedded import embedded_database
+from pipeline.embedded.database import Database
+from pipeline.player import flush, new_producer, partition_for
+from pipeline.settings import Settings
+from schemas.codecs.single import decode_incident, decode_record, encode_event
+from schemas.events import ClusterEvent, MetricPoint
+from schemas.signals import Reduced, Signal
+from schemas.times import MICROS
+from schemas.topics import EVENTS, INCIDENTS, METRICS, SIGNALS, TRACES
+from sinks.clickhouse import migrations
+from sinks.clickhouse.client import Client, connect
+from tests.services.kafka_jars import JarKafka
+from tests.services.kafka_server import fresh_topics
+from tests.services.reading import messages
+
+RULES = TimeRules()
+STUCK_EVERY = 5  # sessions
+WARM_SECONDS = 15.0  # loops that can be known earlier are left out: the stages have just started
+LOOK_SECONDS = 0.025  # between two looks at ClickHouse: so much a figure may be too high
+BESIDE_SECONDS = 0.2  # between the events on the other topics' partitions: so much they may hold a pane back
+JOIN_SECONDS = 8.0
+AFTER_SECONDS = 20.0  # the load goes on for so long after the last loop that counts, or the watermark would stop
+
+
+class Watcher(threading.Thread):
+    """Asks ClickHouse again and again which sessions have an incident; keeps when it first saw each."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(name="watcher", daemon=True)
+        self.seen: dict[str, int] = {}
+        self._client = client
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            rows = self._client.query("SELECT DISTINCT arrayJoin(session_ids) AS session FROM incident_revisions")
+            now = now_micros()
+            for row in rows:
+                self.seen.setdefault(row["session"], now)
+
+    def __enter__(self) -> "Watcher":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self.join()
+
+
+def publish(load: Load, kafka: str) -> tuple[dict[str, int], float]:
+    """Each span at its time, and something on every other partition.
+
+    Returns the planted loops, and the seconds by which the worst span left too late.
+    """
+    producer = new_producer(kafka)
+    errors: list[str] = []
+
+    def told(error: object, _: object) -> None:
+        if error is not None:
+            errors.append(str(error))
+
+    def send(topic: str, value: bytes, key: bytes, number: int) -> None:
+        while True:
+            try:
+                producer.produce(topic, value, key, number, on_delivery=told)
+                return
+            except BufferError:
+                producer.poll(0.01)
+
+    spans, beside, latest = Spans(load), 0, 0
+    for key, value, stamp in spans:
+        while (left := stamp - now_micros()) > 0:
+            producer.poll(min(left / MICROS, 0.01))
+        latest = max(latest, -left)
+        if stamp - beside >= BESIDE_SECONDS * MICROS:
+            beside = stamp
+            metric = encode_event(MetricPoint(event_time=stamp, tenant="acme", resource="r", metric="up", value=1.0))
+            event = encode_event(
+                ClusterEvent(
+                    event_time=stamp, tenant="acme", event_id=f"e{stamp}", resource="a/b/c/d", kind="kubernetes"
+                )
+            )
+            for topic, other in ((METRICS, metric), (EVENTS, event)):
+                for number in range(topic.partitions):
+                    send(topic.name, other, b"beside", number)
+        send(TRACES.name, value, key, partition_for(key, TRACES.partitions))
+        producer.poll(0)
+    flush(producer, errors)
+    return spans.truth.loops, latest / MICROS
+
+
+@contextmanager
+def worker(kafka: str, database: Database, core: int, log: Path) -> Iterator[None]:
+    """The three stages, as a worker runs them."""
+    password = str(database.password)
+    environment = os.environ | {
+        "AFTERMATH_KAFKA": kafka,
+        "AFTERMATH_CLICKHOUSE_URL": database.url,
+        "AFTERMATH_CLICKHOUSE_USER": database.user,
+        "AFTERMATH_CLICKHOUSE_PASSWORD": password,
+        "AFTERMATH_CONFIG": os.devnull,
+    }
+    stages = [word for stage in ("detect", "correlate", "record") for word in ("--stage", stage)]
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            ["taskset", "--cpu-list", str(core), sys.executable, "-m", "pipeline.cli", "run", *stages],
+            env=environment, stdout=out, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        try:
+            time.sleep(JOIN_SECONDS)
+            yield
+            if process.poll() is not None:
+                raise RuntimeError(f"the worker ended with {process.returncode}: {log.read_text()[-2_000:]}")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def incidents(rate: float, seconds: float, cores: tuple[int, int]) -> None:
+    """Print how long the incidents took."""
+    kafka = JarKafka({cores[0]})
+    try:
+        kafka.start()
+        fresh_topics(Settings(kafka=kafka.bootstrap))
+        with embedded_database() as database, tempfile.TemporaryDirectory() as folder:
+            client = connect(database.url, database.user, database.password)
+            migrations.migrate(client)
+            log = Path(folder) / "worker.log"
+            with worker(kafka.bootstrap, database, cores[1], log), Watcher(client) as watcher:
+                begins = now_micros() + MICROS
+                load = Load(
+                    events=int(rate * (WARM_SECONDS + seconds + AFTER_SECONDS)), concurrent=max(100, int(rate * 0.4)),
+                    begins=begins, rate=rate, stuck_every=STUCK_EVERY,
+                )  # fmt: skip
+                loops, latest = publish(load, kafka.bootstrap)
+            appended = append_times(kafka.bootstrap)
+            client.close()
+    finally:
+        kafka.remove()
+    first, last = begins + int(WARM_SECONDS * MICROS), begins + int((WARM_SECONDS + seconds) * MICROS)
+    due = {name: RULES.pane_of(at) + RULES.pane + RULES.lateness for name, at in loops.items()}
+    due = {name: at for name, at in due.items() if first <= at < last}
+    print(
+        f"{rate:,.0f} events/s for {seconds:.0f} s, the load at most {latest:.2f} s behind: {len(due)} loops to be known"
+    )
+    for where, seen in (*appended.items(), ("row in ClickHouse", watcher.seen)):
+        took = sorted((seen[name] - at) / 1_000 for name, at in due.items() if name in seen)
+        missing = (
+            "" if len(took) == len(due) else f"; WRONG: {len(due) - len(took)} are missing, or too late to be seen"
+        )
+        print(f"  {where:<20} ms after it could be known: {shown(took) if len(took) > 1 else 'none'}{missing}")
+
+
+def append_times(kafka: str) -> dict[str, dict[str, int]]:
+    """When the first signal and the first incident of each session were appended, as the broker stamped them."""
+    signals: dict[str, int] = {}
+    incidents: dict[str, int] = {}
+    for message in messages(kafka, SIGNALS):
+        found = decode_record(message.value())
+        if isinstance(found, Reduced) and isinstance(found.row, Signal):
+            _earliest(signals, str(found.row.session_id), message)
+    for message in messages(kafka, INCIDENTS):
+        for session in decode_incident(message.value()).session_ids:
+            _earliest(incidents, session, message)
+    return {SIGNALS.name: signals, INCIDENTS.name: incidents}
+
+
+def _earliest(found: dict[str, int], session: str, message: Any) -> None:
+    at = message.timestamp()[1] * 1_000
+    found[session] = min(found.get(session, at), at)
+
+
+def batch_of_one(events: int) -> None:
+    """Print what a single event costs, and what that is more than its share of a batch."""
+    with timers() as split:
+        spans = Spans(Load(events + 20_000))
+        detection, cost, took = Detection(RULES, split), Cost(spans.load), []
+        for number, batch in enumerate(batches(spans, RULES, size=1)):
+            began = time.perf_counter()
+            detection.read(batch, cost)
+            if number >= 20_000:  # the panes are full
+                took.append((time.perf_counter() - began) * 1e3)
+    print(f"a batch of one, {len(took):,} times, ms: {shown(sorted(took))}")
+
+
+def shown(values: list[float]) -> str:
+    """The quantiles that matter."""
+    cuts = quantiles(values, n=100)
+    return f"p50 {cuts[49]:.2f}, p90 {cuts[89]:.2f}, p99 {cuts[98]:.2f}, most {values[-1]:.2f}"
+
+
+def main() -> None:
+    """Print both."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--rate", type=float, default=5_000.0)
+    arguments.add_argument("--seconds", type=float, default=60.0)
+    arguments.add_argument("--only", choices=("incidents", "one"), default=None)
+    args = arguments.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[0]})
+    print(machine())
+    if args.only != "one":
+        incidents(args.rate, args.seconds, (cores[0], cores[-1]))
+    if args.only != "incidents":
+        batch_of_one(2_000)
+
+
+if __name__ == "__main__":
+    main()
