@@ -65,7 +65,8 @@ def build_stage(
             limits = load_limits(settings.limits_file)
             return Detect(settings, fail, limits=limits, rules=rules, now=now_micros)
         case "correlate":
-            return Correlate(settings, fail, limits=load_limits(settings.limits_file), rules=rules)
+            limits = load_limits(settings.limits_file)
+            return Correlate(settings, fail, limits=limits, rules=rules, now=now_micros)
         case "record":
             return Record(settings, fail, writer=writer())
         case "archive":

@@ -80,8 +80,15 @@ class Start:
     lost: int = 0
 
 
-def where_to_start(earliest: int, end: int, committed: int | None, *, rewinds: bool) -> Start:
-    """Decide from the earliest offset, the offset of the next record, and what the group has committed."""
+def where_to_start(
+    earliest: int, end: int, committed: int | None, *, rewinds: bool, snapshot: int | None = None
+) -> Start:
+    """Decide from the earliest offset, the offset of the next record, and what the group has committed.
+
+    snapshot: the first offset that is not in the state that was restored; None where there is no such state.
+    """
+    if snapshot is not None and earliest <= snapshot <= end:
+        return Start(snapshot, max(snapshot, committed or 0) if committed is None or committed <= end else snapshot)
     if committed is None:
         return Start(earliest, 0)
     if committed > end:  # the topic was made anew: what was committed is of another one

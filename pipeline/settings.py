@@ -65,6 +65,7 @@ class Settings(BaseSettings):
     stages: tuple[StageName, ...] = STAGE_NAMES
     in_flight_mb: int = Field(16, ge=1, le=1024)  # of each stage: read and not yet confirmed
     session_timeout_seconds: int = Field(10, ge=6, le=300)
+    snapshot_seconds: float = Field(30.0, ge=0.0, le=3600)  # at least so long between two snapshots of a partition
     commit_interval_seconds: float = Field(1.0, ge=0.05, le=60)
 
     @field_validator("kafka")

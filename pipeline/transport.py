@@ -20,7 +20,7 @@ import asyncio
 import inspect
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, cast
 
 import aiokafka
@@ -45,6 +45,9 @@ FETCH_WAIT_MS = 250  # the driver's 1500 delays a partition whose broker is wait
 ROOM_CHECK_SECONDS = 0.01
 JOIN_SECONDS = 0.02
 JOIN_BYTES = 2_000_000
+
+
+Restore = Callable[[Mapping[TP, tuple[int, int]]], Mapping[TP, int]]
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -81,9 +84,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         first = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         committed = {partition: await consumer.committed(partition) for partition in partitions}
+        restored = await asyncio.to_thread(
+            cast(BatchTransport, cast(BatchConsumer, self.consumer).transport).restore,
+            {ensure_TP(tp): (first[tp], ends[tp]) for tp in partitions},
+        )
         # No await from here on: what is fetched before belongs to the old epoch, what comes after to the new one.
         starts = cast(BatchConsumer, self.consumer).begin_epoch(
-            {ensure_TP(tp): (first[tp], ends[tp], committed[tp]) for tp in partitions}
+            {ensure_TP(tp): (first[tp], ends[tp], committed[tp]) for tp in partitions}, restored
         )
         for partition in partitions:
             consumer.seek(partition, starts[ensure_TP(partition)])
@@ -97,6 +104,7 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._lock = threading.Lock()  # the consumer's thread hands out, the main thread confirms
         self._frontiers: dict[TP, Frontier] = {}
+        self._saved: dict[TP, int] = {}  # the input offset of the newest snapshot of this epoch
         self.epoch = 0
         self.untaken = 0  # elements of this epoch that are in Faust's queue, or that the stage is taking
         self.data_gaps: list[tuple[str, int, int, int]] = []  # topic, partition, first and next offset never read
@@ -107,13 +115,19 @@ class BatchConsumer(driver.Consumer):
 
     # -- where reading starts
 
-    def begin_epoch(self, offsets: Mapping[TP, tuple[int, int, int | None]]) -> dict[TP, int]:
-        """Where to read from, given the earliest, the next and the committed offset of each assigned partition."""
+    def begin_epoch(
+        self, offsets: Mapping[TP, tuple[int, int, int | None]], restored: Mapping[TP, int] | None = None
+    ) -> dict[TP, int]:
+        """Where to read from, given the earliest, the next and the committed offset of each assigned partition.
+
+        restored: the first offset that is not in the state that was restored, for partitions that have such a state.
+        """
+        restored = restored or {}
         rewinds = cast(BatchTransport, self.transport).rewinds
         starts: dict[TP, int] = {}
         frontiers: dict[TP, Frontier] = {}
         for tp, (earliest, end, committed) in offsets.items():
-            start = where_to_start(earliest, end, committed, rewinds=rewinds)
+            start = where_to_start(earliest, end, committed, rewinds=rewinds, snapshot=restored.get(tp))
             if start.lost:  # H27: aiokafka jumps over them with a line at level INFO
                 log.error("%s/%s: %s messages were deleted before they were read", *tp, start.lost)
                 self.data_gaps.append((*tp, start.floor - start.lost, start.floor))
@@ -123,6 +137,7 @@ class BatchConsumer(driver.Consumer):
             frontiers[tp] = Frontier(start.at, start.floor)
         with self._lock:
             self._frontiers = frontiers
+            self._saved = {}
             self.epoch += 1
             self.untaken = 0
         return starts
@@ -269,7 +284,17 @@ class BatchConsumer(driver.Consumer):
     def _new_offset(self, tp: TP) -> int | None:
         with self._lock:
             frontier = self._frontiers.get(tp)
-            return frontier.committable if frontier else None
+            offset = frontier.committable if frontier else None
+            if offset is None or not cast(BatchTransport, self.transport).saves:
+                return offset
+            saved = self._saved.get(tp)  # never beyond the snapshot: what comes after it must be read again
+            return None if saved is None else min(saved, offset)
+
+    def saved(self, topic: str, partition: int, offset: int, epoch: int) -> None:
+        """A snapshot that holds everything before this offset is whole: so far may be committed."""
+        with self._lock:
+            if epoch == self.epoch:
+                self._saved[TP(topic, partition)] = offset
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         with self._lock:
@@ -299,14 +324,18 @@ class BatchConsumer(driver.Consumer):
 class BatchTransport(driver.Transport):
     """Faust's aiokafka transport with our consumer.
 
-    rewinds: reading starts at the earliest offset there is, not at the committed one.
+    rewinds: reading starts at the earliest offset there is, not at the committed one, unless state was restored.
+    restore: called in a thread when partitions were assigned, with their earliest and next offsets; loads snapshots
+    and gives the first offset that is not in each. saves: only what a snapshot holds may be committed.
     in_flight_bytes: reading pauses while more than this is handed out and not confirmed.
     """
 
     Consumer = BatchConsumer
 
-    def __init__(self, app: faust.App, *, rewinds: bool, in_flight_bytes: int) -> None:
+    def __init__(self, app: faust.App, *, rewinds: bool, in_flight_bytes: int, restore: Restore | None = None) -> None:
         super().__init__(app.conf.broker_consumer, app)
+        self.saves = restore is not None
+        self.restore: Restore = restore or (lambda _: {})
         self.rewinds = rewinds
         self.in_flight_bytes = in_flight_bytes
 

@@ -23,9 +23,10 @@ SIGNALS = Topic("signals.v1", 4)
 FACTS = Topic("facts.v1", 4, is_compacted=True)
 INCIDENTS = Topic("incidents.v1", 4)
 NOTIFICATIONS = Topic("notifications.v1", 4, is_compacted=True)
+SNAPSHOTS = Topic("snapshots.v1", 4, is_compacted=True)
 DEAD_LETTERS = Topic("dead_letters.v1", 1, retention_ms=3 * DAY_MS)
 
-ALL = (TRACES, METRICS, EVENTS, SIGNALS, FACTS, INCIDENTS, NOTIFICATIONS, DEAD_LETTERS)
+ALL = (TRACES, METRICS, EVENTS, SIGNALS, FACTS, INCIDENTS, NOTIFICATIONS, SNAPSHOTS, DEAD_LETTERS)
 INPUTS = tuple(topic for topic in ALL if topic.is_input)
 BY_NAME = {topic.name: topic for topic in ALL}
 

@@ -141,6 +141,7 @@ def _settings(kafka: str, database: Database) -> Settings:
         receivers={"console": {"kind": "console"}},
         instance="",
         commit_interval_seconds=0.1,
+        snapshot_seconds=0.5,  # the player stays near what is committed, and that is what a snapshot holds
     )
 
 

@@ -21,7 +21,7 @@ import faust
 
 from pipeline.frontier import Element
 from pipeline.settings import MEGABYTE, Settings, check_faust_settings, faust_settings
-from pipeline.transport import BatchConsumer, BatchTransport
+from pipeline.transport import BatchConsumer, BatchTransport, Restore
 from schemas.errors import AftermathError, Outcome
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class Stage(ABC, Generic[Memory]):
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closing = False
         self.is_stopped = False
+        self._turn = asyncio.Lock()  # held while the memory changes, or must not
         self._idle = asyncio.Event()
         self._idle.set()
         self.app: Any = None
@@ -95,6 +96,16 @@ class Stage(ABC, Generic[Memory]):
     async def begin_epoch(self, epoch: int) -> None:
         """Partitions were assigned and reading starts anew: called before the first element of the epoch."""
 
+    def restorer(self) -> Restore | None:
+        """What loads snapshots when partitions are assigned; None where the stage has none."""
+        return None
+
+    async def took(self, element: Element) -> None:
+        """After each `take`, before the next: the memory is that of exactly the offsets before `element.end`."""
+
+    async def save_all(self) -> None:
+        """Stopping, and everything is confirmed: save what would have to be read again."""
+
     # -- running
 
     @property
@@ -117,7 +128,12 @@ class Stage(ABC, Generic[Memory]):
         await self.open()
         app = self.app = faust.App(**faust_settings(self.settings, self.name))
         check_faust_settings(app.conf)
-        app.transport = BatchTransport(app, rewinds=self.rewinds, in_flight_bytes=self.settings.in_flight_mb * MEGABYTE)
+        app.transport = BatchTransport(
+            app,
+            rewinds=self.rewinds,
+            in_flight_bytes=self.settings.in_flight_mb * MEGABYTE,
+            restore=self.restorer(),
+        )
         topic = app.topic(*self.topics, key_serializer="raw", value_serializer="raw")
         app.agent(topic, name=self.name, concurrency=1)(self._body)
         # A task: Faust's start ends with the first assignment, which a broken coordinator never gives.
@@ -125,6 +141,8 @@ class Stage(ABC, Generic[Memory]):
 
     async def stop(self, grace: float = 15.0) -> bool:
         """Finish what is in hand, commit the confirmed prefix, leave the group. False if something was left over."""
+        if self.is_stopped:
+            return True
         self._is_closing = True
         is_drained = True
         if self.error is None and self.app is not None:
@@ -133,6 +151,8 @@ class Stage(ABC, Generic[Memory]):
                 await self.finish()
                 while self._effects and not deadline.is_over:
                     await deadline.wait(asyncio.wait(set(self._effects)))
+                if self._idle.is_set() and not self._effects and not self.app.crashed and self.consumer.frontiers():
+                    await deadline.wait(self.save_all())
             is_drained = self._idle.is_set() and not self._effects
             if is_drained and not self.app.crashed and self.consumer.frontiers():
                 await self.consumer.commit()
@@ -188,10 +208,12 @@ class Stage(ABC, Generic[Memory]):
                     " an element got lost between; restart this worker."
                 )
             self._read_to[place] = element.end
-            effect = await self.take(element)
-            self.progress.elements += 1
-            self.progress.messages += len(element.records)
-            self._hand_on(element, effect)
+            async with self._turn:
+                effect = await self.take(element)
+                self.progress.elements += 1
+                self.progress.messages += len(element.records)
+                self._hand_on(element, effect)
+                await self.took(element)
         except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # polars panics are no Exception

@@ -1,54 +1,103 @@
 """correlate: signals.v1 -> incidents.v1, every revision.
 
 1 decode; 2 the operator joins what belongs together, in event time; 3 revisions are produced in order; 4 when Kafka has
-them the element is confirmed. Its memory is rebuilt by reading signals.v1 from the earliest offset on: revisions that
-are produced again have the same ids, numbers and contents, and every reader of incidents.v1 folds them.
+them the element is confirmed. Its memory is saved (saving.py); revisions that are produced again after a restart have
+the same ids, numbers and contents, and every reader of incidents.v1 folds them.
+
+Live, a source whose marker has not moved for a minute is named by a gap record in this stage's own partition: the log
+then decides, and a copy of the state runs ahead (pipeline/operators/correlate.py). While as many rows wait for a silent
+source as may, reading pauses and the stage says so.
 """
 
 import asyncio
-from collections.abc import Awaitable
+import logging
+from collections.abc import Awaitable, Callable
 
 from pipeline.core.limits import Limits
+from pipeline.core.merge import SilenceWatch
 from pipeline.core.panes import TimeRules
 from pipeline.frontier import Element
 from pipeline.operators.correlate import CorrelateOperator
+from pipeline.operators.state import Operator
 from pipeline.settings import Settings
-from pipeline.stages.base import Fail, Stage
+from pipeline.stages.base import Fail
 from pipeline.stages.publish import Outgoing, Publisher
-from schemas.codecs.single import decode_record, encode_incident
+from pipeline.stages.saving import SavingStage
+from schemas.codecs.single import decode_record, encode_incident, encode_record
 from schemas.topics import INCIDENTS, INPUTS, SIGNALS, source_name
 
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
 SOURCES = tuple(source_name(topic.name, number) for topic in INPUTS for number in range(topic.partitions))
 
 
-class Correlate(Stage[CorrelateOperator]):
+class Correlate(SavingStage[CorrelateOperator]):
     """One worker's share of signals.v1: some tenants, whole."""
 
     name = "correlate"
     topics = (SIGNALS.name,)
-    rewinds = True
 
-    def __init__(self, settings: Settings, fail: Fail, *, limits: Limits, rules: TimeRules) -> None:
+    def __init__(
+        self, settings: Settings, fail: Fail, *, limits: Limits, rules: TimeRules, now: Callable[[], int]
+    ) -> None:
         super().__init__(settings, fail)
+        self._now = now
         self._limits = limits
         self._rules = rules
         self._publisher: Publisher | None = None
 
+    @property
+    def publisher(self) -> Publisher:
+        """Where revisions go, once open."""
+        if self._publisher is None:
+            raise RuntimeError("correlate is not open: start() opens it before it reads")
+        return self._publisher
+
     async def open(self) -> None:
         self._publisher = Publisher(self.settings.kafka, self.settings.group(self.name))
+        if not self.settings.recorded:
+            self.run_beside(self._notice_silence(), "silent sources")
 
     async def close(self) -> None:
         if self._publisher is not None:
             await self._publisher.close()
 
-    def remember(self, element: Element) -> CorrelateOperator:
+    def fresh(self, topic: str, partition: int) -> CorrelateOperator:
         return CorrelateOperator(SOURCES, self._limits, self._rules)
 
+    def operator(self, memory: CorrelateOperator) -> Operator:
+        return memory
+
     async def take(self, element: Element) -> Awaitable[None]:
-        if self._publisher is None:
-            raise RuntimeError("correlate is not open: start() opens it before it reads")
-        messages = await asyncio.to_thread(self._read, self.memory(element), element)
-        return await self._publisher.send(messages)
+        operator = self.memory(element)
+        while operator.is_full:
+            self.waiting_on = f"{operator.held_rows} rows wait for a silent source: look at the workers of detect"
+            await asyncio.sleep(LOOK_SECONDS)
+        self.waiting_on = ""
+        messages = await asyncio.to_thread(self._read, operator, element)
+        return await self.publisher.send(messages)
+
+    async def _notice_silence(self) -> None:
+        """Append a gap record for each source that is silent, to partitions that were read to their end."""
+        watches: dict[int, SilenceWatch] = {}
+        epoch = 0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if self.app is None:
+                continue
+            if epoch != self.consumer.epoch:
+                watches, epoch = {}, self.consumer.epoch
+            for (topic, partition), position in self.consumer.read_positions().items():
+                operator = self._memories.get((topic, partition))
+                if operator is None or position < (self.consumer.end_seen(topic, partition) or 0):
+                    continue
+                watch = watches.setdefault(partition, SilenceWatch(SOURCES))
+                gaps = watch.notice(dict(operator.closed), self._now())
+                if gaps:
+                    log.warning("signals.v1/%s: silent: %s", partition, ", ".join(gap.source for gap in gaps))
+                    gone = [Outgoing(SIGNALS.name, encode_record(gap), None, partition) for gap in gaps]
+                    await (await self.publisher.send(gone))
 
     def _read(self, operator: CorrelateOperator, element: Element) -> list[Outgoing]:
         messages = [decode_record(record.value) for record in element.records if record.value is not None]

@@ -1,9 +1,9 @@
 """detect: the three input topics -> signals.v1, and what cannot be read -> dead_letters.v1.
 
 1 decode the element to a frame; 2 the operator turns it into rows and markers; 3 they are produced in order, with the
-dead letters; 4 when Kafka has them all the element is confirmed. Its memory (open panes) is rebuilt by reading from the
-earliest offset on; what is produced again belongs to a new run and is dropped by correlate. A dead letter is produced
-only for offsets that no earlier run had confirmed.
+dead letters; 4 when Kafka has them all the element is confirmed. Its memory (open panes, sessions) is saved by
+saving.py; what is produced again after a restart belongs to a new run and is dropped by correlate. A dead letter is
+produced only for offsets that no earlier run had confirmed.
 
 Live, an idle partition gets a tick, so that its watermark moves: the only place where the clock is read, and all it
 does is append a record.
@@ -18,10 +18,12 @@ from pipeline.core.limits import Limits
 from pipeline.core.panes import TimeRules
 from pipeline.frontier import Element
 from pipeline.operators.detect import DetectOperator
+from pipeline.operators.state import Operator
 from pipeline.settings import Settings
-from pipeline.stages.base import Fail, Stage
+from pipeline.stages.base import Fail
 from pipeline.stages.dead_letter_stop import RejectedWatch
 from pipeline.stages.publish import Outgoing, Publisher
+from pipeline.stages.saving import SavingStage
 from schemas.codecs import TICK
 from schemas.codecs.blocks import decode_batch
 from schemas.codecs.single import encode_record
@@ -42,12 +44,11 @@ class Partition:
     is_at_start: bool = True
 
 
-class Detect(Stage[Partition]):
+class Detect(SavingStage[Partition]):
     """One worker's share of the input partitions."""
 
     name = "detect"
     topics = tuple(topic.name for topic in INPUTS)
-    rewinds = True
 
     def __init__(
         self, settings: Settings, fail: Fail, *, limits: Limits, rules: TimeRules, now: Callable[[], int]
@@ -75,11 +76,18 @@ class Detect(Stage[Partition]):
         if self._publisher is not None:
             await self._publisher.close()
 
-    def remember(self, element: Element) -> Partition:
+    def fresh(self, topic: str, partition: int) -> Partition:
         operator = DetectOperator(
-            element.topic, element.partition, uuid.uuid4().hex[:12], SIGNALS.partitions, self._limits, self._rules
+            topic, partition, uuid.uuid4().hex[:12], SIGNALS.partitions, self._limits, self._rules
         )
-        return Partition(operator, RejectedWatch(source_name(element.topic, element.partition)))
+        return Partition(operator, RejectedWatch(source_name(topic, partition)))
+
+    def operator(self, memory: Partition) -> Operator:
+        return memory.operator
+
+    def goes_on(self, memory: Partition) -> None:
+        memory.is_at_start = False
+        memory.newest_ingest_time = max(0, memory.operator.panes.lateness.newest)
 
     async def take(self, element: Element) -> Awaitable[None]:
         messages = await asyncio.to_thread(self._read, self.memory(element), element)

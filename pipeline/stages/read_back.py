@@ -56,3 +56,45 @@ async def read_whole_topic(kafka: str, topic: Topic) -> AsyncIterator[bytes]:
         raise DependencyError(f"{topic.name} cannot be read: {error.args[0].str()}.") from error
     finally:
         await asyncio.to_thread(consumer.close)
+
+
+def read_partitions(kafka: str, topic: Topic, partitions: set[int]) -> dict[int, list[tuple[str, bytes | None]]]:
+    """Key and value of every record that stands in these partitions now, each in offset order; blocks.
+
+    Raises DependencyError where Kafka does not answer for 30 s.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka,
+            "group.id": f"aftermath.read_back.{topic.name}",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,
+            "log_level": 0,
+        }
+    )
+    found: dict[int, list[tuple[str, bytes | None]]] = {number: [] for number in partitions}
+    unread = set(partitions)
+    try:
+        consumer.assign([TopicPartition(topic.name, number, OFFSET_BEGINNING) for number in sorted(partitions)])
+        while unread:
+            message = consumer.poll(TIMEOUT_SECONDS)
+            if message is None:
+                raise DependencyError(
+                    f"Kafka gave nothing of {topic.name} for {TIMEOUT_SECONDS:.0f} s; check that it is up."
+                )
+            error = message.error()
+            if error is None:
+                key = (message.key() or b"").decode(errors="replace")
+                found[message.partition()].append((key, message.value()))
+            elif error.name() == "_PARTITION_EOF":
+                unread.discard(message.partition())
+            elif not error.retriable():
+                raise DependencyError(f"Kafka does not let {topic.name} be read: {error.str()}.")
+    except KafkaException as error:
+        raise DependencyError(f"{topic.name} cannot be read: {error.args[0].str()}.") from error
+    finally:
+        consumer.close()
+    return found

@@ -39,6 +39,7 @@ def recorded_settings(real_kafka: RealKafka) -> Settings:
         recorded=True,
         session_timeout_seconds=6,
         commit_interval_seconds=0.1,
+        snapshot_seconds=0.5,
     )
     fresh_topics(settings)
     return settings

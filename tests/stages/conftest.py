@@ -29,6 +29,7 @@ def settings(kafka: Broker) -> Settings:
         group_prefix=f"test-{uuid.uuid4().hex[:8]}",
         recorded=True,
         commit_interval_seconds=0.1,
+        snapshot_seconds=0.2,
     )
     # Less than a real broker allows: the mock cluster waits so long after a member has left.
     return made.model_copy(update={"session_timeout_seconds": 2})

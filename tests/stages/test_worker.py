@@ -27,6 +27,7 @@ def a_worker(settings: Settings) -> subprocess.Popen[str]:
         "AFTERMATH_GROUP_PREFIX": settings.group_prefix,
         "AFTERMATH_RECORDED": "true",
         "AFTERMATH_COMMIT_INTERVAL_SECONDS": "0.1",
+        "AFTERMATH_SNAPSHOT_SECONDS": "0.2",
     }
     return subprocess.Popen(
         [sys.executable, "-c", RUN],
