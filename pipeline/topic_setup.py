@@ -5,11 +5,13 @@ neither created nor described here. It is known by the name of its cluster.
 """
 
 from collections.abc import Sequence
+from time import sleep
 from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
+from pipeline.clock import monotonic
 from pipeline.settings import Settings
 from schemas.errors import ConfigurationError, DependencyError
 from schemas.topics import ALL, INPUTS, MAX_MESSAGE_BYTES, SIGNALS, Topic
@@ -37,8 +39,19 @@ def setup_topics(settings: Settings, topics: Sequence[Topic] = ALL) -> list[str]
                 future.result()
             except KafkaException as error:
                 raise DependencyError(f"Kafka did not create {name}: {error.args[0].str()}.") from error
+        _wait_until_known(admin, settings, missing)
     check_topics(settings, topics)
     return [topic.name for topic in missing]
+
+
+def _wait_until_known(admin: AdminClient, settings: Settings, topics: Sequence[Topic]) -> None:
+    """A broker may answer for a moment that a topic it has just created does not exist."""
+    end = monotonic() + TIMEOUT_SECONDS
+    while monotonic() < end:
+        known = _describe(admin, settings).topics
+        if all(topic.name in known and known[topic.name].error is None for topic in topics):
+            return
+        sleep(0.05)
 
 
 def check_topics(settings: Settings, topics: Sequence[Topic] = ALL) -> None:
