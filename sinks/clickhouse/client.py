@@ -169,5 +169,6 @@ def _shown(parts: urllib.parse.SplitResult) -> str:
 def _error(what: str, error: Exception) -> ClickHouseError:
     code = error.code if isinstance(error, CodedError) else None
     found = SERVER_TEXT.search(str(error))
-    detail = (found[1] if found else str(error)).strip().rstrip(".")
+    text = "connection refused" if "Connection refused" in str(error) else str(error)
+    detail = (found[1] if found else text).strip().rstrip(".")
     return ClickHouseError(what, detail.split("\n")[0][:400], code)
