@@ -73,11 +73,15 @@ def check_topics(settings: Settings, topics: Sequence[Topic] = ALL) -> None:
 
 
 def topic_config(topic: Topic, is_recorded: bool) -> dict[str, str]:
-    """How a topic is configured on the broker."""
+    """How a topic is configured on the broker.
+
+    A recording is kept for ever: its records carry the times of the recording, and the broker would count their age
+    from those and delete them within minutes, read or not.
+    """
     is_stamped_by_producer = is_recorded and topic.is_input
     return {
         "cleanup.policy": "compact" if topic.is_compacted else "delete",
-        "retention.ms": str(topic.retention_ms),
+        "retention.ms": "-1" if is_stamped_by_producer else str(topic.retention_ms),
         "max.message.bytes": str(MAX_MESSAGE_BYTES),
         "message.timestamp.type": "CreateTime" if is_stamped_by_producer else "LogAppendTime",
     }
