@@ -1,0 +1,103 @@
+"""Every family of trajectories: its name, how it is told, and which kinds of incident are right for it.
+
+A family without a kind is healthy: every alarm is false. Where two kinds are given, either is right.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.corpus import breaches, exhaustion, healthy, healthy_rates, loops, loops_between
+from tests.corpus.telling import Scene
+
+LOOP = ("feedback_loop",)
+EXHAUSTION = ("resource_exhaustion",)
+BREACH = ("governance_breach",)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """tell: takes a fresh scene and the seed, by which variants take turns."""
+
+    name: str
+    tell: Callable[[Scene, int], None]
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether something is wrong in it."""
+        return bool(self.kinds)
+
+
+POSITIVES = (
+    Family("loop.exact", loops.exact, LOOP),
+    Family("loop.cycle", loops.cycle, LOOP),
+    Family("loop.same_meaning", loops.same_meaning, LOOP),
+    Family("loop.near_paraphrase", loops.near_paraphrase, LOOP),
+    Family("loop.near_jitter", loops.near_jitter, LOOP),
+    Family("loop.with_strangers", loops.with_strangers, LOOP),
+    Family("loop.volatile_results", loops.volatile_results, LOOP),
+    Family("loop.retry_storm", loops.retry_storm, LOOP),
+    Family("loop.waits_between", loops.waits_between, LOOP),
+    Family("loop.no_tool", loops.no_tool, LOOP),
+    Family("loop.with_compaction", loops.with_compaction, LOOP),
+    Family("loop.ping_pong", loops_between.ping_pong, LOOP),
+    Family("loop.fan_out", loops_between.fan_out, LOOP),
+    Family("loop.cron", loops_between.cron, LOOP),
+    Family("loop.split_history", loops_between.split_history, LOOP),
+    Family("burn.budget", exhaustion.burn_of_budget, EXHAUSTION),
+    Family("burn.session", exhaustion.burn_of_session, EXHAUSTION),
+    Family("burn.baseline", exhaustion.burn_of_baseline, EXHAUSTION),
+    Family("context.overload", exhaustion.context_overload, EXHAUSTION),
+    Family("rate.spike", exhaustion.rate_spike, EXHAUSTION),
+    Family("rate.throttling", exhaustion.throttling, EXHAUSTION),
+    Family("rate.silence", exhaustion.silence, EXHAUSTION),
+    Family("tool.stuck", exhaustion.stuck_tool, EXHAUSTION),
+    Family("limit.steps", breaches.step_limit, BREACH),
+    Family("limit.tool", breaches.tool_not_allowed, BREACH),
+    Family("limit.target", breaches.target_not_allowed, BREACH),
+    Family("limit.calls", breaches.calls_of_run, (*BREACH, *EXHAUSTION)),
+    Family("governance.no_approval", breaches.without_approval, BREACH),
+    Family("governance.denied", breaches.denied, BREACH),
+    Family("governance.blind_write", breaches.blind_write, BREACH),
+    Family("governance.no_summary", breaches.without_summary, BREACH),
+    Family("governance.stale_decision", breaches.stale_decision, BREACH),
+    Family("governance.all_at_once", breaches.all_at_once, BREACH),
+    Family("governance.permissions", breaches.permission_change, BREACH),
+    Family("governance.freeze", breaches.during_freeze, BREACH),
+    Family("version.regression", breaches.worse_version, (*BREACH, *EXHAUSTION)),
+)
+NEGATIVES = (
+    Family("healthy.poll_that_changes", healthy.poll_that_changes),
+    Family("healthy.instructed_poll", healthy.instructed_poll),
+    Family("healthy.pagination", healthy.pagination),
+    Family("healthy.batch", healthy.batch),
+    Family("healthy.edit_and_test", healthy.edit_and_test),
+    Family("healthy.retry_that_succeeds", healthy.retry_that_succeeds),
+    Family("healthy.parallel_turn", healthy.parallel_turn),
+    Family("healthy.volatile_results", healthy.volatile_results),
+    Family("healthy.volatile_arguments", healthy.volatile_arguments),
+    Family("healthy.no_text_arguments", healthy.no_text_arguments),
+    Family("healthy.compaction", healthy.compaction),
+    Family("healthy.split_history", healthy.split_history),
+    Family("healthy.looks_again", healthy.looks_again),
+    Family("healthy.bursty", healthy.bursty),
+    Family("healthy.long_session", healthy.long_session),
+    Family("healthy.conversation", healthy.conversation),
+    Family("healthy.hand_offs", healthy.hand_offs),
+    Family("healthy.scheduled", healthy.scheduled),
+    Family("healthy.careful_change", healthy.careful_change),
+    Family("healthy.within_budget", healthy_rates.within_budget),
+    Family("healthy.cache_reads", healthy_rates.cache_reads),
+    Family("healthy.seasons", healthy_rates.seasons),
+    Family("healthy.few_calls", healthy_rates.few_calls),
+    Family("healthy.growing_use", healthy_rates.growing_use),
+    Family("healthy.varied_tasks", healthy_rates.varied_tasks),
+    Family("healthy.refused_once", healthy_rates.refused_once),
+    Family("healthy.fleet_goes_home", healthy_rates.fleet_goes_home),
+    Family("healthy.slow_tool", healthy_rates.slow_tool),
+    Family("healthy.half_full_context", healthy_rates.half_full_context),
+    Family("healthy.good_version", healthy_rates.good_version),
+    Family("healthy.steady_fleet", healthy_rates.steady_fleet),
+)
+FAMILIES = POSITIVES + NEGATIVES
+BY_NAME = {family.name: family for family in FAMILIES}
