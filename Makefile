@@ -6,13 +6,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check lint types imports format lock clean
+.PHONY: demo test soak check lint types imports format lock clean
 
 demo: $(READY)
 	@$(BIN)/aftermath demo $(ARGS)
 
 test: check
 	$(BIN)/python -m pytest $(ARGS)
+
+soak: $(READY)
+	$(BIN)/python -m pytest -m soak $(ARGS)
 
 check: lint types imports
 
