@@ -15,13 +15,17 @@ from collections import defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+import orjson
 import polars as pl
 
-from pipeline.frontier import Element
+from pipeline.frontier import MICROS_PER_MS, Element
 from pipeline.settings import MEGABYTE, Settings
 from pipeline.stages.base import Fail, Stage
-from schemas.errors import DependencyError
+from pipeline.stages.publish import Outgoing, Publisher
+from schemas.errors import DependencyError, Reason, Rejected
 from schemas.signals import stable_hash
+from schemas.topics import DEAD_LETTERS
+from sinks.dead_letters import dead_letter_message
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,15 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 
 
+class RefusedRow(Protocol):
+    """A row that a table can never take, and why."""
+
+    @property
+    def row(self) -> dict[str, Any]: ...
+    @property
+    def detail(self) -> str: ...
+
+
 class TableWriter(Protocol):
     """Writes one frame to one table; blocks, called in a thread, one call at a time for each stage.
 
@@ -41,7 +54,7 @@ class TableWriter(Protocol):
     not set up as it must be; anything else where it will not.
     """
 
-    def write(self, table: str, frame: pl.DataFrame, token: str) -> Sequence[Any]: ...
+    def write(self, table: str, frame: pl.DataFrame, token: str) -> Sequence[RefusedRow]: ...
 
 
 class BatchingStage(Stage[Memory]):
@@ -56,6 +69,7 @@ class BatchingStage(Stage[Memory]):
         self._waiting_bytes = 0
         self._has_some = asyncio.Event()
         self._has_enough = asyncio.Event()
+        self._publisher: Publisher | None = None  # made for the first row that is refused: most workers never have one
 
     @abstractmethod
     def rows(self, element: Element) -> Rows:
@@ -77,6 +91,10 @@ class BatchingStage(Stage[Memory]):
             self._has_enough.set()
         return future
 
+    async def close(self) -> None:
+        if self._publisher is not None:
+            await self._publisher.close()
+
     async def finish(self) -> None:
         self._has_enough.set()
 
@@ -95,21 +113,32 @@ class BatchingStage(Stage[Memory]):
                     future.set_result(None)
 
     async def _write(self, taken: list[tuple[Element, Rows, asyncio.Future[None]]]) -> None:
-        frames: dict[str, list[pl.DataFrame]] = defaultdict(list)
-        tokens: dict[str, list[str]] = defaultdict(list)
+        parts: dict[str, list[tuple[Element, pl.DataFrame]]] = defaultdict(list)
         for element, rows, _ in taken:
             for table, frame in rows.items():
-                frames[table].append(frame)
-                tokens[table].append(element.token)
-        for table, parts in frames.items():
-            frame = parts[0] if len(parts) == 1 else pl.concat(parts)
-            refused = await self._write_until_taken(table, frame, stable_hash(table, tokens[table]))
+                parts[table].append((element, frame))
+        for table, found in parts.items():
+            frame = found[0][1] if len(found) == 1 else pl.concat([part for _, part in found])
+            token = stable_hash(table, [element.token for element, _ in found])
+            refused = await self._write_until_taken(table, frame, token)
             self.rows_written[table] += frame.height - len(refused)
             if refused:
                 self.rows_refused[table] += len(refused)
-                log.error("%s cannot take %s rows, the first: %r", table, len(refused), refused[0])
+                log.error("%s cannot take %s rows, the first because: %s", table, len(refused), refused[0].detail)
+                await self._bury(table, found, refused)
 
-    async def _write_until_taken(self, table: str, frame: pl.DataFrame, token: str) -> Sequence[Any]:
+    async def _bury(
+        self, table: str, parts: Sequence[tuple[Element, pl.DataFrame]], refused: Sequence[RefusedRow]
+    ) -> None:
+        """Refused rows as dead letters, and wait until Kafka has them."""
+        if parts[0][0].topic == DEAD_LETTERS.name:
+            return  # it is one already: a dead letter of a dead letter would never end
+        messages = await asyncio.to_thread(dead_letters, self.name, table, parts, refused)
+        if self._publisher is None:
+            self._publisher = Publisher(self.settings.kafka, f"{self.settings.group(self.name)}.dead_letters")
+        await (await self._publisher.send(messages))
+
+    async def _write_until_taken(self, table: str, frame: pl.DataFrame, token: str) -> Sequence[RefusedRow]:
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -125,3 +154,27 @@ class BatchingStage(Stage[Memory]):
                 return refused
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the load
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def dead_letters(
+    stage: str, table: str, parts: Sequence[tuple[Element, pl.DataFrame]], refused: Sequence[RefusedRow]
+) -> list[Outgoing]:
+    """A dead letter for each refused row: its message as it came; the row as JSON where a message makes several."""
+    elements = {repr(row): element for element, frame in parts for row in frame.iter_rows(named=True)}
+    messages = []
+    for item in refused:
+        element = elements[repr(item.row)]
+        is_raw = item.row.get("topic") == element.topic  # a raw table's row: one message, named in it
+        offset = item.row["offset"] if is_raw else element.records[0].offset
+        record = next(record for record in element.records if record.offset == offset)
+        rejected = Rejected(
+            offset=offset,
+            reason=Reason.WRONG_TYPE,
+            detail=f"ClickHouse does not take its row in {table}: {item.detail[:500]}",
+            value=(record.value or b"") if is_raw else orjson.dumps(item.row, default=str),
+            key=record.key if is_raw else None,
+            ingest_time=record.timestamp * MICROS_PER_MS,
+        )
+        value = dead_letter_message(rejected, element.topic, element.partition, stage)
+        messages.append(Outgoing(DEAD_LETTERS.name, value, element.topic.encode()))
+    return messages
