@@ -85,10 +85,11 @@ def where_to_start(
 ) -> Start:
     """Decide from the earliest offset, the offset of the next record, and what the group has committed.
 
-    snapshot: the first offset that is not in the state that was restored; None where there is no such state.
+    snapshot: the first offset that is not in the state that was restored; None where there is no such state. It may
+    lie behind what was committed (its writer died in between) or before it (newer ones were of no use).
     """
     if snapshot is not None and earliest <= snapshot <= end:
-        return Start(snapshot, max(snapshot, committed or 0) if committed is None or committed <= end else snapshot)
+        return Start(snapshot, 0 if committed is None or committed > end else committed)
     if committed is None:
         return Start(earliest, 0)
     if committed > end:  # the topic was made anew: what was committed is of another one

@@ -21,6 +21,7 @@ import inspect
 import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import aiokafka
@@ -47,7 +48,20 @@ JOIN_SECONDS = 0.02
 JOIN_BYTES = 2_000_000
 
 
-Restore = Callable[[Mapping[TP, tuple[int, int]]], Mapping[TP, int]]
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a stage remembers of a partition when reading of it begins. offset: the first that is not in it; None where
+    nothing was read yet."""
+
+    memory: Any
+    offset: int | None
+
+
+Restore = Callable[[Mapping[TP, tuple[int, int]]], Mapping[TP, Restored]]
+
+
+class StaleElementError(Exception):
+    """An element, or whoever asks, is of an epoch that is over: drop it, it is read again."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -104,7 +118,8 @@ class BatchConsumer(driver.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._lock = threading.Lock()  # the consumer's thread hands out, the main thread confirms
         self._frontiers: dict[TP, Frontier] = {}
-        self._saved: dict[TP, int] = {}  # the input offset of the newest snapshot of this epoch
+        self._saved: dict[TP, int] = {}  # the input offset of the newest snapshot
+        self._restored: Mapping[TP, Restored] = {}
         self.epoch = 0
         self.untaken = 0  # elements of this epoch that are in Faust's queue, or that the stage is taking
         self.data_gaps: list[tuple[str, int, int, int]] = []  # topic, partition, first and next offset never read
@@ -116,18 +131,23 @@ class BatchConsumer(driver.Consumer):
     # -- where reading starts
 
     def begin_epoch(
-        self, offsets: Mapping[TP, tuple[int, int, int | None]], restored: Mapping[TP, int] | None = None
+        self, offsets: Mapping[TP, tuple[int, int, int | None]], restored: Mapping[TP, Restored] | None = None
     ) -> dict[TP, int]:
         """Where to read from, given the earliest, the next and the committed offset of each assigned partition.
 
-        restored: the first offset that is not in the state that was restored, for partitions that have such a state.
+        restored: for a stage that saves its state, what it begins each partition with. It changes with the epoch, in
+        one step: state of one epoch never meets elements of another.
+
+        Messages that were deleted before they were read are named in the log and kept in `data_gaps`, to be counted.
+        They make no incident: a replay reads what is left and cannot know of them, so it would not find it again.
         """
         restored = restored or {}
         rewinds = cast(BatchTransport, self.transport).rewinds
         starts: dict[TP, int] = {}
         frontiers: dict[TP, Frontier] = {}
         for tp, (earliest, end, committed) in offsets.items():
-            start = where_to_start(earliest, end, committed, rewinds=rewinds, snapshot=restored.get(tp))
+            snapshot = restored[tp].offset if tp in restored else None
+            start = where_to_start(earliest, end, committed, rewinds=rewinds, snapshot=snapshot)
             if start.lost:  # H27: aiokafka jumps over them with a line at level INFO
                 log.error("%s/%s: %s messages were deleted before they were read", *tp, start.lost)
                 self.data_gaps.append((*tp, start.floor - start.lost, start.floor))
@@ -137,10 +157,19 @@ class BatchConsumer(driver.Consumer):
             frontiers[tp] = Frontier(start.at, start.floor)
         with self._lock:
             self._frontiers = frontiers
-            self._saved = {}
+            self._saved = {tp: found.offset for tp, found in restored.items() if found.offset is not None}
+            self._restored = restored
             self.epoch += 1
             self.untaken = 0
         return starts
+
+    async def perform_seek(self) -> None:
+        """Faust takes where reading starts for what is committed; after a snapshot that is further on it is not, and
+        what Faust holds for committed it does not commit."""
+        await super().perform_seek()
+        with self._lock:
+            committed = {tp: frontier.floor or None for tp, frontier in self._frontiers.items()}
+        self._committed_offset.update(committed)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit what is confirmed and drop what is in hand: it is read again, by whoever is given the partition."""
@@ -148,9 +177,18 @@ class BatchConsumer(driver.Consumer):
             await self.commit()
         with self._lock:
             self._frontiers = {}
+            self._restored = {}
             self.epoch += 1
             self.untaken = 0
         await super().on_partitions_revoked(revoked)
+
+    def take_restored(self, epoch: int) -> Mapping[TP, Restored]:
+        """What this epoch begins with; handed out once. Raises StaleElementError where the epoch is over."""
+        with self._lock:
+            if epoch != self.epoch:
+                raise StaleElementError
+            restored, self._restored = self._restored, {}
+            return restored
 
     # -- what is handed out
 
@@ -288,7 +326,9 @@ class BatchConsumer(driver.Consumer):
             if offset is None or not cast(BatchTransport, self.transport).saves:
                 return offset
             saved = self._saved.get(tp)  # never beyond the snapshot: what comes after it must be read again
-            return None if saved is None else min(saved, offset)
+            if saved is None or frontier is None or saved <= frontier.floor:  # and never back
+                return None
+            return min(saved, offset)
 
     def saved(self, topic: str, partition: int, offset: int, epoch: int) -> None:
         """A snapshot that holds everything before this offset is whole: so far may be committed."""
@@ -325,8 +365,8 @@ class BatchTransport(driver.Transport):
     """Faust's aiokafka transport with our consumer.
 
     rewinds: reading starts at the earliest offset there is, not at the committed one, unless state was restored.
-    restore: called in a thread when partitions were assigned, with their earliest and next offsets; loads snapshots
-    and gives the first offset that is not in each. saves: only what a snapshot holds may be committed.
+    restore: called in a thread when partitions were assigned, with their earliest and next offsets; gives what each of
+    them begins with. saves: only what a snapshot holds may be committed.
     in_flight_bytes: reading pauses while more than this is handed out and not confirmed.
     """
 
@@ -344,6 +384,7 @@ class BatchTransport(driver.Transport):
 EXPECTED: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (driver.Consumer, "getmany", ("self", "timeout")),
     (driver.Consumer, "seek_to_committed", ("self",)),
+    (driver.Consumer, "perform_seek", ("self",)),
     (driver.Consumer, "_new_offset", ("self", "tp")),
     (driver.Consumer, "_add_gap", ("self", "tp", "offset_from", "offset_to")),
     (driver.Consumer, "_filter_tps_with_pending_acks", ("self", "topics")),
@@ -370,6 +411,7 @@ EXPECTED_IN_SOURCE: tuple[tuple[Any, str], ...] = (
     (aiokafka.AIOKafkaConsumer, "self._fetch_max_wait_ms = "),
     (aiokafka.AIOKafkaConsumer, "self._subscription = SubscriptionState("),
     (faust.transport.consumer.Consumer, "offset = self._new_offset(tp)"),
+    (faust.transport.consumer.Consumer, "self._committed_offset.update(committed_offsets)"),
     (faust.transport.consumer.Consumer, "list(self._filter_tps_with_pending_acks(topics))"),
     (faust.transport.consumer.Consumer, "await self.seek_to_committed()"),
 )

@@ -21,7 +21,7 @@ import faust
 
 from pipeline.frontier import Element
 from pipeline.settings import MEGABYTE, Settings, check_faust_settings, faust_settings
-from pipeline.transport import BatchConsumer, BatchTransport, Restore
+from pipeline.transport import BatchConsumer, BatchTransport, Restore, StaleElementError
 from schemas.errors import AftermathError, Outcome
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,8 @@ class Stage(ABC, Generic[Memory]):
     async def take(self, element: Element) -> Awaitable[None] | None:
         """Hand the effects of an element on. Returns what resolves when they are confirmed; None if they are.
 
-        Called in offset order, one at a time. May wait, which holds reading back; must not block the loop.
+        Called in offset order, one at a time. May wait, which holds reading back; must not block the loop. Raises
+        StaleElementError where the element was not taken, because its epoch or the stage ended meanwhile.
         """
 
     async def close(self) -> None:
@@ -94,10 +95,13 @@ class Stage(ABC, Generic[Memory]):
         raise NotImplementedError(f"{self.name} has no memory")
 
     async def begin_epoch(self, epoch: int) -> None:
-        """Partitions were assigned and reading starts anew: called before the first element of the epoch."""
+        """Partitions were assigned and reading starts anew: called before the first element of the epoch.
+
+        Raises StaleElementError where the epoch is over already.
+        """
 
     def restorer(self) -> Restore | None:
-        """What loads snapshots when partitions are assigned; None where the stage has none."""
+        """What loads snapshots when partitions are assigned; None where the stage has none. Called in a thread."""
         return None
 
     async def took(self, element: Element) -> None:
@@ -196,24 +200,12 @@ class Stage(ABC, Generic[Memory]):
             if element.epoch < self.consumer.epoch:
                 return  # read before a seek: it comes again
             self._idle.clear()
-            if element.epoch != self._epoch:
-                self._memories.clear()
-                self._read_to.clear()
-                self._epoch = element.epoch
-                await self.begin_epoch(element.epoch)
-            place = (element.topic, element.partition)
-            if self._read_to.setdefault(place, element.begin) != element.begin:
-                raise StageError(
-                    f"{element.topic}/{element.partition}: read to {self._read_to[place]}, then from {element.begin}:"
-                    " an element got lost between; restart this worker."
-                )
-            self._read_to[place] = element.end
             async with self._turn:
-                effect = await self.take(element)
-                self.progress.elements += 1
-                self.progress.messages += len(element.records)
-                self._hand_on(element, effect)
-                await self.took(element)
+                await self._follow_epoch()
+                if element.epoch == self._epoch:
+                    await self._take(element)
+        except StaleElementError:
+            return
         except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # polars panics are no Exception
@@ -223,6 +215,29 @@ class Stage(ABC, Generic[Memory]):
         finally:
             self._idle.set()
             self.consumer.taken(element)
+
+    async def _follow_epoch(self) -> None:
+        """Begin the consumer's epoch if it is a new one. Only while `_turn` is held. Raises StaleElementError."""
+        epoch = self.consumer.epoch
+        if epoch != self._epoch:
+            self._memories.clear()
+            self._read_to.clear()
+            self._epoch = epoch
+            await self.begin_epoch(epoch)
+
+    async def _take(self, element: Element) -> None:
+        place = (element.topic, element.partition)
+        if self._read_to.get(place, element.begin) != element.begin:
+            raise StageError(
+                f"{element.topic}/{element.partition}: read to {self._read_to[place]}, then from {element.begin}:"
+                " an element got lost between; restart this worker."
+            )
+        effect = await self.take(element)
+        self._read_to[place] = element.end
+        self.progress.elements += 1
+        self.progress.messages += len(element.records)
+        self._hand_on(element, effect)
+        await self.took(element)
 
     def _hand_on(self, element: Element, effect: Awaitable[None] | None) -> None:
         if effect is None:

@@ -5,8 +5,8 @@ them the element is confirmed. Its memory is saved (saving.py); revisions that a
 the same ids, numbers and contents, and every reader of incidents.v1 folds them.
 
 Live, a source whose marker has not moved for a minute is named by a gap record in this stage's own partition: the log
-then decides, and a copy of the state runs ahead (pipeline/operators/correlate.py). While as many rows wait for a silent
-source as may, reading pauses and the stage says so.
+then decides, and a copy of the state runs ahead (pipeline/operators/correlate.py). While as many rows wait for the
+sources that are behind as may, reading pauses until their markers are in the log (look_ahead.py); it says so.
 """
 
 import asyncio
@@ -21,8 +21,10 @@ from pipeline.operators.correlate import CorrelateOperator
 from pipeline.operators.state import Operator
 from pipeline.settings import Settings
 from pipeline.stages.base import Fail
+from pipeline.stages.look_ahead import LookAhead
 from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.saving import SavingStage
+from pipeline.transport import StaleElementError
 from schemas.codecs.single import decode_record, encode_incident, encode_record
 from schemas.topics import INCIDENTS, INPUTS, SIGNALS, source_name
 
@@ -46,6 +48,7 @@ class Correlate(SavingStage[CorrelateOperator]):
         self._limits = limits
         self._rules = rules
         self._publisher: Publisher | None = None
+        self._free_at: dict[int, int] = {}  # partition -> offset of a marker that lets rows go: read on up to there
 
     @property
     def publisher(self) -> Publisher:
@@ -71,12 +74,33 @@ class Correlate(SavingStage[CorrelateOperator]):
 
     async def take(self, element: Element) -> Awaitable[None]:
         operator = self.memory(element)
-        while operator.is_full:
-            self.waiting_on = f"{operator.held_rows} rows wait for a silent source: look at the workers of detect"
-            await asyncio.sleep(LOOK_SECONDS)
-        self.waiting_on = ""
+        if operator.is_full and element.begin > self._free_at.get(element.partition, -1):
+            await self._wait_for_markers(operator, element)
         messages = await asyncio.to_thread(self._read, operator, element)
         return await self.publisher.send(messages)
+
+    async def _wait_for_markers(self, operator: CorrelateOperator, element: Element) -> None:
+        """Returns when those that are behind have spoken further on in the log. Raises StaleElementError."""
+        behind = min(operator.closed.values())
+        closed = {source: pane for source, pane in operator.closed.items() if pane == behind}
+        where = f"{element.topic}/{element.partition}"
+        self.waiting_on = (
+            f"{operator.held_rows} rows of {where} wait for {', '.join(sorted(closed))}: look at the workers of detect"
+        )
+        log.warning("correlate pauses: %s", self.waiting_on)
+        try:
+            with LookAhead(self.settings.kafka, element.topic, element.partition, element.begin, closed) as ahead:
+                while (offset := await asyncio.to_thread(ahead.look, LOOK_SECONDS)) is None:
+                    if element.epoch != self.consumer.epoch or self._is_closing:
+                        raise StaleElementError
+        finally:
+            self.waiting_on = ""
+        log.warning("correlate goes on: %s have spoken", ", ".join(sorted(closed)))
+        self._free_at[element.partition] = offset
+
+    async def begin_epoch(self, epoch: int) -> None:
+        self._free_at.clear()
+        await super().begin_epoch(epoch)
 
     async def _notice_silence(self) -> None:
         """Append a gap record for each source that is silent, to partitions that were read to their end."""
@@ -84,20 +108,28 @@ class Correlate(SavingStage[CorrelateOperator]):
         epoch = 0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            if self.app is None:
+            if self.app is None or self._is_closing or not self.consumer.frontiers():
                 continue
-            if epoch != self.consumer.epoch:
-                watches, epoch = {}, self.consumer.epoch
-            for (topic, partition), position in self.consumer.read_positions().items():
-                operator = self._memories.get((topic, partition))
-                if operator is None or position < (self.consumer.end_seen(topic, partition) or 0):
+            async with self._turn:  # what is known of the sources is that of whole elements, and of this epoch
+                try:
+                    await self._follow_epoch()  # also when nothing is read: all of detect may be down
+                except StaleElementError:
                     continue
-                watch = watches.setdefault(partition, SilenceWatch(SOURCES))
-                gaps = watch.notice(dict(operator.closed), self._now())
-                if gaps:
-                    log.warning("signals.v1/%s: silent: %s", partition, ", ".join(gap.source for gap in gaps))
-                    gone = [Outgoing(SIGNALS.name, encode_record(gap), None, partition) for gap in gaps]
-                    await (await self.publisher.send(gone))
+                if epoch != self._epoch:
+                    watches, epoch = {}, self._epoch
+                gaps = []
+                for (topic, partition), position in self.consumer.frontiers().items():
+                    end = self.consumer.end_seen(topic, partition)
+                    if end is None or position < end or (topic, partition) not in self._memories:
+                        continue
+                    closed = dict(self._memories[topic, partition].closed)
+                    watch = watches.setdefault(partition, SilenceWatch(SOURCES))
+                    gaps += [(partition, gap) for gap in watch.notice(closed, self._now())]
+            for partition, gap in gaps:
+                log.warning("signals.v1/%s: %s is silent", partition, gap.source)
+            if gaps:
+                records = [Outgoing(SIGNALS.name, encode_record(gap), None, number) for number, gap in gaps]
+                await (await self.publisher.send(records))
 
     def _read(self, operator: CorrelateOperator, element: Element) -> list[Outgoing]:
         messages = [decode_record(record.value) for record in element.records if record.value is not None]

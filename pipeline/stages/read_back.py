@@ -1,7 +1,7 @@
 """Reads a topic from its start to its end: how a stage learns what it, or another worker, has written before."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
@@ -58,10 +58,10 @@ async def read_whole_topic(kafka: str, topic: Topic) -> AsyncIterator[bytes]:
         await asyncio.to_thread(consumer.close)
 
 
-def read_partitions(kafka: str, topic: Topic, partitions: set[int]) -> dict[int, list[tuple[str, bytes | None]]]:
-    """Key and value of every record that stands in these partitions now, each in offset order; blocks.
+def read_partitions(kafka: str, topic: Topic, partitions: set[int], put: Callable[[str, bytes | None], None]) -> None:
+    """Hand on key and value of every record that stands in these partitions now, each in offset order; blocks.
 
-    Raises DependencyError where Kafka does not answer for 30 s.
+    Nothing is kept here: who calls keeps what it needs. Raises DependencyError where Kafka does not answer for 30 s.
     """
     consumer = Consumer(
         {
@@ -75,7 +75,6 @@ def read_partitions(kafka: str, topic: Topic, partitions: set[int]) -> dict[int,
             "log_level": 0,
         }
     )
-    found: dict[int, list[tuple[str, bytes | None]]] = {number: [] for number in partitions}
     unread = set(partitions)
     try:
         consumer.assign([TopicPartition(topic.name, number, OFFSET_BEGINNING) for number in sorted(partitions)])
@@ -87,8 +86,7 @@ def read_partitions(kafka: str, topic: Topic, partitions: set[int]) -> dict[int,
                 )
             error = message.error()
             if error is None:
-                key = (message.key() or b"").decode(errors="replace")
-                found[message.partition()].append((key, message.value()))
+                put((message.key() or b"").decode(errors="replace"), message.value())
             elif error.name() == "_PARTITION_EOF":
                 unread.discard(message.partition())
             elif not error.retriable():
@@ -97,4 +95,3 @@ def read_partitions(kafka: str, topic: Topic, partitions: set[int]) -> dict[int,
         raise DependencyError(f"{topic.name} cannot be read: {error.args[0].str()}.") from error
     finally:
         consumer.close()
-    return found

@@ -22,11 +22,11 @@ from pipeline.core.plain import StateError
 from pipeline.frontier import Element
 from pipeline.operators.state import Operator, dump, load, version
 from pipeline.settings import Settings
-from pipeline.snapshots import SLOTS, Found, find, messages, partition_of_task, task_name
+from pipeline.snapshots import SLOTS, Found, Shelf, messages, partition_of_task, task_name
 from pipeline.stages.base import Fail, Stage
 from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.read_back import read_partitions
-from pipeline.transport import Restore
+from pipeline.transport import Restore, Restored
 from schemas.topics import SNAPSHOTS
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,15 @@ class Task:
     writing: asyncio.Task[None] | None = None
 
 
+@dataclass(slots=True)
+class Encoded:
+    """A snapshot as messages: the state itself goes on changing."""
+
+    offset: int
+    chunks: list[tuple[str, bytes]]
+    manifest: tuple[str, bytes]
+
+
 class SavingStage(Stage[Memory]):
     """A stage with an operator for each partition."""
 
@@ -59,10 +68,7 @@ class SavingStage(Stage[Memory]):
 
     def __init__(self, settings: Settings, fail: Fail) -> None:
         super().__init__(settings, fail)
-        self._restored: dict[tuple[str, int], Memory] = {}
-        self._found: dict[tuple[str, int], Found] = {}
         self._saves: dict[tuple[str, int], Task] = {}
-        self._saves_epoch = 0
 
     @abstractmethod
     def fresh(self, topic: str, partition: int) -> Memory:
@@ -85,42 +91,52 @@ class SavingStage(Stage[Memory]):
     def restorer(self) -> Restore:
         return self._restore
 
-    def _restore(self, partitions: Mapping[TP, tuple[int, int]]) -> Mapping[TP, int]:
-        """Load the newest whole snapshot of each partition; runs in a thread before reading starts."""
-        self._restored, self._found = {}, {}
-        offsets = {}
-        tasks = {tp: task_name(self.name, tp.topic, tp.partition) for tp in partitions}
-        numbers = {partition_of_task(task) for task in tasks.values()}
-        records = read_partitions(self.settings.kafka, SNAPSHOTS, numbers)
+    def _restore(self, partitions: Mapping[TP, tuple[int, int]]) -> Mapping[TP, Restored]:
+        """What each partition begins with: its newest snapshot that can be used, or nothing read yet.
+
+        Blocks; runs in a thread before reading starts, while elements of the epoch before may still be in hand: so it
+        touches nothing of this stage, and the consumer hands it over with the new epoch.
+        """
+        names = {tp: task_name(self.name, tp.topic, tp.partition) for tp in partitions}
+        shelf = Shelf(frozenset(names.values()))
+        read_partitions(self.settings.kafka, SNAPSHOTS, {partition_of_task(name) for name in names.values()}, shelf.put)
+        restored = {}
         for tp, (earliest, end) in partitions.items():
-            task = tasks[tp]
-            found = self._found[tp.topic, tp.partition] = find(task, records[partition_of_task(task)], version())
-            for note in found.notes:
-                log.warning("snapshot %s is left aside", note)
-            if found.snapshot is None:
-                continue
-            offset = found.snapshot.manifest.offset
+            found = shelf.take(names[tp], version())
+            memory, offset = self._begin_with(tp, names[tp], found, earliest, end)
+            epoch = f"{found.newest_epoch + 1}-{uuid.uuid4().hex[:8]}"
+            restored[tp] = Restored((memory, Task(names[tp], epoch, list(found.keys))), offset)
+        return restored
+
+    def _begin_with(self, tp: TP, name: str, found: Found, earliest: int, end: int) -> tuple[Memory, int | None]:
+        for note in found.notes:
+            log.warning("snapshot %s", note)
+        for snapshot in found.snapshots:
+            offset = snapshot.manifest.offset
             if not earliest <= offset <= end:
-                log.warning(
-                    "the snapshot of %s ends at %s, the log has %s to %s: not used", task, offset, earliest, end
-                )
+                log.warning("snapshot of %s at %s is left aside: the log has %s to %s", name, offset, earliest, end)
                 continue
             memory = self.fresh(tp.topic, tp.partition)
             try:
-                load(self.operator(memory), found.snapshot.blobs)
+                load(self.operator(memory), snapshot.blobs)
             except StateError as error:
-                log.warning("snapshot of %s at %s: %s", task, offset, error)
+                log.warning("snapshot of %s at %s is left aside: %s", name, offset, error)
                 continue
             self.goes_on(memory)
-            self._restored[tp.topic, tp.partition] = memory
-            offsets[tp] = offset
-            log.info("%s goes on from its snapshot at offset %s", task, offset)
-        return offsets
+            log.info("%s goes on from its snapshot at offset %s", name, offset)
+            return memory, offset
+        if found.keys:
+            log.warning("%s has no snapshot it can use and reads its log again from offset %s", name, earliest)
+        return self.fresh(tp.topic, tp.partition), None
+
+    async def begin_epoch(self, epoch: int) -> None:
+        self._saves.clear()
+        for tp, restored in self.consumer.take_restored(epoch).items():
+            place = (tp.topic, tp.partition)
+            self._memories[place], self._saves[place] = restored.memory
 
     def remember(self, element: Element) -> Memory:
-        place = (element.topic, element.partition)
-        restored = self._restored.pop(place, None)
-        return restored if restored is not None else self.fresh(*place)
+        raise RuntimeError(f"{element.token}: its partition was not assigned in epoch {element.epoch}")
 
     # -- saving
 
@@ -129,7 +145,7 @@ class SavingStage(Stage[Memory]):
         self.run_beside(self._save_when_idle(), "snapshots")
 
     async def took(self, element: Element) -> None:
-        task = self._task(element)
+        task = self._saves[element.topic, element.partition]
         if self._is_due(task):
             await self._save(element.topic, element.partition, element.end, element.epoch, task)
 
@@ -146,68 +162,55 @@ class SavingStage(Stage[Memory]):
                 if self.app is None or self._is_closing or self._epoch != self.consumer.epoch:
                     continue
                 for place, end in list(self._read_to.items()):
-                    task = self._saves.get(place)
-                    if task is not None and task.offset < end and place in self._memories and self._is_due(task):
+                    task = self._saves[place]
+                    if task.offset < end and self._is_due(task):
                         await self._save(*place, end, self._epoch, task)
 
     async def save_all(self) -> None:
         """The newest state of every partition, and wait until it is written."""
-        if self._epoch != self.consumer.epoch:
-            return
-        for (topic, partition), end in list(self._read_to.items()):
-            task = self._saves.get((topic, partition))
-            if task is None:
-                continue
-            if task.writing is not None:
-                await task.writing
-            if task.offset < end and (topic, partition) in self._memories:
-                await self._save(topic, partition, end, self._epoch, task)
-        await asyncio.gather(*(task.writing for task in self._saves.values() if task.writing is not None))
-
-    def _task(self, element: Element) -> Task:
-        if self._saves_epoch != element.epoch:
-            self._saves, self._saves_epoch = {}, element.epoch
-        place = (element.topic, element.partition)
-        if place not in self._saves:
-            found = self._found.get(place)
-            number = found.newest_epoch + 1 if found else 1
-            keys = list(found.keys) if found else []
-            self._saves[place] = Task(task_name(self.name, *place), f"{number}-{uuid.uuid4().hex[:8]}", keys)
-        return self._saves[place]
+        async with self._turn:  # else a snapshot that is being encoded would go to the same slot
+            if self._epoch != self.consumer.epoch:
+                return
+            for (topic, partition), end in list(self._read_to.items()):
+                task = self._saves[topic, partition]
+                if task.writing is not None:
+                    await task.writing
+                if task.offset < end:
+                    await self._save(topic, partition, end, self._epoch, task)
+            await asyncio.gather(*(task.writing for task in self._saves.values() if task.writing is not None))
 
     async def _save(self, topic: str, partition: int, offset: int, epoch: int, task: Task) -> None:
         """Encode now, while nothing changes; write beside, when all before `offset` is confirmed."""
         began = monotonic()
-        blobs = await asyncio.to_thread(dump, self.operator(self._memories[topic, partition]))
-        task.took = monotonic() - began
+        operator = self.operator(self._memories[topic, partition])
+        encoded = await asyncio.to_thread(_encode, operator, task, offset)
         task.saved_at = monotonic()
+        task.took = task.saved_at - began
 
         async def write() -> None:
             try:
-                await self._write(topic, partition, offset, epoch, task, blobs)
+                await self._write(TP(topic, partition), epoch, task, encoded)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:
                 self.failed(error, f"the snapshot of {task.name} at offset {offset}")
 
         task.writing = asyncio.create_task(write())
-        self._tasks.append(task.writing)
-        self._tasks = [other for other in self._tasks if not other.done()]
+        self._tasks = [*(other for other in self._tasks if not other.done()), task.writing]
 
-    async def _write(self, topic: str, partition: int, offset: int, epoch: int, task: Task, blobs: list[bytes]) -> None:
-        while self.consumer.frontiers().get(TP(topic, partition), -1) < offset:
+    async def _write(self, tp: TP, epoch: int, task: Task, encoded: Encoded) -> None:
+        while self.consumer.frontiers().get(tp, -1) < encoded.offset:
             if self.consumer.epoch != epoch or self.error is not None:
                 return
             await asyncio.sleep(LOOK_SECONDS)
-        chunks, manifest = messages(task.name, task.epoch, task.slot, version(), offset, blobs)
-        for number, (key, value) in enumerate(chunks):
-            await self._send(task, [(key, value)])
+        for number in range(len(encoded.chunks)):
+            await self._send(task, [encoded.chunks.pop(0)])
             _end_here(f"snapshot.chunk.{number}")
-        await self._send(task, [manifest])
+        await self._send(task, [encoded.manifest])
         _end_here("snapshot.manifest")
         task.slot = (task.slot + 1) % SLOTS
-        task.offset = offset
-        self.consumer.saved(topic, partition, offset, epoch)
+        task.offset = encoded.offset
+        self.consumer.saved(tp.topic, tp.partition, encoded.offset, epoch)
         if task.old_keys:
             keys, task.old_keys = task.old_keys, []
             await self._send(task, [(key, None) for key in keys])
@@ -217,6 +220,11 @@ class SavingStage(Stage[Memory]):
         await (
             await self.publisher.send([Outgoing(SNAPSHOTS.name, value, key.encode(), number) for key, value in records])
         )
+
+
+def _encode(operator: Operator, task: Task, offset: int) -> Encoded:
+    chunks, manifest = messages(task.name, task.epoch, task.slot, version(), offset, dump(operator))
+    return Encoded(offset, chunks, manifest)
 
 
 def _end_here(point: str) -> None:
