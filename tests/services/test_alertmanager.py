@@ -1,0 +1,42 @@
+"""The Alertmanager that other tests trust: it runs our configuration, takes alerts, and refuses what is none."""
+
+import pytest
+import yaml
+
+from tests.compose.compose_file import services
+from tests.services import alertmanager as module
+from tests.services.alertmanager import CONFIG, IMAGE, Alertmanager, NoAlertmanagerError
+from tests.services.kafka_server import DockerKafka
+
+pytestmark = pytest.mark.services
+
+
+def test_it_is_ready_with_the_configuration_of_the_compose_file(alertmanager: Alertmanager) -> None:
+    assert alertmanager.is_ready()
+    mounted = services()["alertmanager"]["volumes"]
+    assert any(volume.split(":")[0] == f"./{CONFIG.parent.name}/{CONFIG.name}" for volume in mounted)
+    assert yaml.safe_load(CONFIG.read_text())["route"]["group_by"] == ["tenant", "incident_id"]
+
+
+def test_an_alert_is_held_once_however_often_it_is_posted(alertmanager: Alertmanager) -> None:
+    labels = {"alertname": "feedback_loop", "tenant": "acme", "incident_id": "i1"}
+    alert = {"labels": labels, "annotations": {"summary": "seo-agent loops"}}
+    assert [alertmanager.post([alert]) for _ in range(2)] == [200, 200]
+    held = [item for item in alertmanager.alerts() if item["labels"] == labels]
+    assert [item["annotations"]["summary"] for item in held] == ["seo-agent loops"]
+    assert held[0]["receivers"] == [{"name": "nobody"}]
+
+
+def test_an_alert_without_labels_is_refused(alertmanager: Alertmanager) -> None:
+    assert alertmanager.post([{"labels": {}}]) == 400
+
+
+def test_the_image_in_docker_is_the_one_of_the_compose_file() -> None:
+    assert services()["alertmanager"]["image"] == IMAGE
+
+
+def test_where_there_is_none_the_reason_names_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(DockerKafka, "lacks", staticmethod(lambda: "Docker is not installed"))
+    with pytest.raises(NoAlertmanagerError, match="prometheus-alertmanager is not installed; Docker is not installed"):
+        module.alertmanager().__enter__()
