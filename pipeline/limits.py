@@ -1,25 +1,36 @@
 """Reads `limits.yml`. What the entries mean: pipeline/core/limits.py."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
+from alerts.rules import documents
+from alerts.rules.documents import Fault
 from pipeline.core.limits import Limits
 from schemas.errors import UsageError
 
 
+MOST_FAULTS = 5  # as many as one reads; the rest is counted
+
+
 def load_limits(path: Path | None) -> Limits:
-    """The limits of a file; without one, none. Raises UsageError that names the file, the entry and what to do."""
+    """The limits of a file; without one, none. Raises UsageError that names the file, the line and what to do."""
     if path is None:
         return Limits()
+    document, faults = documents.read(path)
+    if faults or document is None:
+        raise _refused(faults)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Limits.model_validate(content if content is not None else {})
-    except OSError as error:
-        raise UsageError(f"cannot read the limits file {path}: {error.strerror}; check the path") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is not YAML: {str(error).splitlines()[0]}; mend the file") from error
+        return Limits.model_validate(document.value if document.value is not None else {})
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
-        raise UsageError(f"{path}: {faults}") from error
+        found = error.errors()
+        raise _refused(
+            [document.fault(fault["loc"], f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") for fault in found]
+        ) from error
+
+
+def _refused(faults: Sequence[Fault]) -> UsageError:
+    said = "; ".join(map(str, faults[:MOST_FAULTS]))
+    more = f"; and {len(faults) - MOST_FAULTS} more" if len(faults) > MOST_FAULTS else ""
+    return UsageError(f"the limits file is not used: {said}{more}")

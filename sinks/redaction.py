@@ -6,9 +6,15 @@ tokens (`input_tokens`) stay. In doubt it redacts: sixteen digits that begin lik
 Not found: what looks like ordinary words, what is encoded once more (base64), what is split over two fields.
 """
 
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
 import polars as pl
 
 from schemas.events import LONG_TEXT
+from schemas.signals import Action, Fact, Row, Signal, compact_json
 
 NAMES = (
     r"(?:[a-z0-9_.-]*(?:password|passwd|passphrase|secret|api[_-]?key|access[_-]?key(?:[_-]?id)?|private[_-]?key|"
@@ -33,6 +39,17 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     (r"\b3[47]\d{2}[ -]?\d{6}[ -]?\d{5}\b", "[card]"),
 )
 COLUMNS = LONG_TEXT | {"previous_value"}
+# the fields of internal rows that hold text of events; those of JSON must be JSON afterwards
+TEXT_FIELDS: dict[type[Row], tuple[str, ...]] = {
+    Signal: ("summary",),
+    Action: ("summary",),
+    Fact: ("value", "previous_value", "reason", "message"),
+}
+JSON_FIELDS: dict[type[Row], tuple[str, ...]] = {
+    Signal: ("evidence",),
+    Action: ("tool_args", "observed", "context_facts"),
+    Fact: ("labels",),
+}
 
 
 def redact(frame: pl.DataFrame) -> pl.DataFrame:
@@ -45,6 +62,60 @@ def redact_text(text: str) -> str:
     """The same for one text: previews, log lines."""
     found: str = pl.select(_redacted(pl.lit(text, dtype=pl.String))).item()
     return found
+
+
+def redact_rows(rows: Iterable[Row]) -> list[Row]:
+    """The rows with the secrets taken out of what they quote of events: before signals.v1, so that no incident, no
+    page and no table has them."""
+    rows = list(rows)
+    texts: dict[str, None] = {}
+    for row in rows:
+        for name in (*TEXT_FIELDS.get(type(row), ()), *JSON_FIELDS.get(type(row), ())):
+            if text := getattr(row, name):
+                texts[text] = None
+    if not texts:
+        return rows
+    shown = pl.DataFrame({"text": list(texts)}, schema={"text": pl.String}).select(_redacted(pl.col("text")))["text"]
+    changed = {before: after for before, after in zip(texts, shown, strict=True) if before != after}
+    return [_with(row, changed) for row in rows] if changed else rows
+
+
+def _with(row: Row, changed: dict[str, str]) -> Row:
+    fields = {name: changed.get(getattr(row, name)) for name in TEXT_FIELDS.get(type(row), ())}
+    for name in JSON_FIELDS.get(type(row), ()):
+        text = getattr(row, name)
+        fields[name] = _still_json(text, changed[text]) if text in changed else None
+    fields = {name: text for name, text in fields.items() if text is not None}
+    return replace(row, **fields) if fields else row  # type: ignore[arg-type]  # all of them are text
+
+
+def _still_json(before: str, after: str) -> str:
+    """`after`; where a replacement broke the JSON (a bare number, a quote that was eaten), each value on its own."""
+    try:
+        json.loads(after)
+    except ValueError:
+        pass
+    else:
+        return after
+    try:
+        return compact_json(_redacted_value("", json.loads(before)))
+    except (ValueError, RecursionError):  # it was none before: who reads it expects that
+        return after
+
+
+def _redacted_value(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {redact_text(str(key)): _redacted_value(str(key), item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_redacted_value(name, item) for item in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if not isinstance(value, str):
+        shown = redact_text(str(value))
+        return value if shown == str(value) else shown
+    shown = redact_text(value)
+    named = json.dumps({name: shown}, ensure_ascii=False)
+    return shown if redact_text(named) == named else "[redacted]"
 
 
 def _redacted(column: pl.Expr) -> pl.Expr:

@@ -25,6 +25,7 @@ from schemas.events import TOPIC_RECORDS
 from schemas.signals import Marker, Reduced, Row, Signal, stable_hash
 from schemas.times import MINUTE
 from schemas.topics import source_name
+from sinks.redaction import redact_rows
 
 Detector = Callable[[Rows, Any, Limits], list[Signal]]
 
@@ -145,11 +146,10 @@ class DetectOperator:
         )
 
     def _messages(self, closed: Closed) -> list[tuple[int, Reduced | Marker]]:
+        found = [placed for rows in _spans(closed.on_time, self.rules.pane) for placed in self._rows(rows)]
+        found += self._late(closed.carried)
         by_pane: dict[int, list[Row]] = defaultdict(list)
-        for rows in _spans(closed.on_time, self.rules.pane):
-            for pane, row in self._rows(rows):
-                by_pane[pane].append(row)
-        for pane, row in self._late(closed.carried):
+        for (pane, _), row in zip(found, redact_rows(row for _, row in found), strict=True):
             by_pane[pane].append(row)
         messages: list[tuple[int, Reduced | Marker]] = []
         for pane in sorted(by_pane):

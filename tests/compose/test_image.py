@@ -93,9 +93,6 @@ def test_a_named_version_of_python_is_one_that_the_project_takes() -> None:
     assert bases == {"python:3.11-slim"}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="numpy and yarl are imported and not declared: without the embedded extra no stage starts"
-)
 def test_every_import_of_a_foreign_package_is_declared() -> None:
     """What comes with another package, or with the embedded extra, is missing in the image one day."""
     found = project()

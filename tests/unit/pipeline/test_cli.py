@@ -78,7 +78,7 @@ def test_a_bad_line_is_named_counted_and_costs_nothing_else(tmp_path: Path, caps
 
 @pytest.mark.parametrize(("words", "code", "says"), [
     (["backtest", "nowhere.jsonl"], 2, "nowhere.jsonl"),
-    (["backtest", "{file}", "--limits", "nowhere.yml"], 2, "cannot read the limits file"),
+    (["backtest", "{file}", "--limits", "nowhere.yml"], 2, "the limits file is not used"),
     (["run", "--stage", "fly"], 2, "There is no stage 'fly'"),
     (["publish", "{file}", "--speed", "2"], 2, "--speed goes with --recorded"),
     (["rules", "check", "nowhere"], 2, "nowhere"),
@@ -117,7 +117,7 @@ def test_the_shipped_rules_are_right(capsys: pytest.CaptureFixture[str]) -> None
 @pytest.mark.parametrize(("text", "says"), [
     ("limits: [{match: {agent: x}}]", "limits.0.match.agent"),
     ("limits: [{tokens_per_session: -1}]", "greater than 0"),
-    ("a: [", "is not YAML"),
+    ("a: [", "limits.yml:1: not YAML"),
 ])  # fmt: skip
 def test_a_wrong_limits_file_is_refused_with_its_place(
     text: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -4,8 +4,11 @@ import json
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sinks.redaction import redact, redact_text
+from schemas.signals import Action, Fact, Signal, Usage
+from sinks.redaction import redact, redact_rows, redact_text
 
 SECRETS = [
     ("Authorization: Bearer abcdefghijkl.mnop-qrst", "abcdefghijkl"),
@@ -66,3 +69,83 @@ def test_only_free_text_columns_are_changed_and_the_rows_keep_their_order() -> N
 def test_a_hostile_text_takes_linear_time() -> None:
     text = "a" * 200_000 + "@" + "password=" * 20_000
     assert len(redact_text(text)) > 0
+
+
+def a_signal(summary: str, evidence: str) -> Signal:
+    return Signal(
+        signal_id="s", type="feedback_loop.exact", tenant="t", window_start=0, window_end=1, detected_at=2,
+        summary=summary, evidence=evidence,
+    )  # fmt: skip
+
+
+def an_action(**fields: str) -> Action:
+    return Action(
+        tenant="t", trace_id="1", span_id="2", session_id="s", agent_id="a", operation="execute_tool", access="write",
+        start_time=0, end_time=1, status="ok", **fields,
+    )  # fmt: skip
+
+
+def a_fact(**fields: str) -> Fact:
+    return Fact(
+        tenant="t", fact_id="f", kind="flag", resource="r", event_time=0, published_time=0, valid_from=0, **fields
+    )
+
+
+@pytest.mark.parametrize(("text", "secret"), SECRETS)
+def test_rows_for_correlate_hold_no_secret_and_what_was_json_still_is(text: str, secret: str) -> None:
+    quoted = json.dumps({"args": text, "calls": 6})
+    rows = redact_rows(
+        [
+            a_signal(f"six times {text}", quoted),
+            an_action(summary=text, tool_args=quoted, observed=json.dumps([quoted]), context_facts=f"[{quoted}]"),
+            a_fact(value=text, previous_value=text, reason=text, message=text, labels=quoted),
+            Usage(tenant="t", pane=0, source="x", rows=0, table=b""),
+        ]
+    )
+    assert secret not in repr(rows)
+    signal, action, fact, usage = rows
+    assert json.loads(signal.evidence)["calls"] == 6  # type: ignore[union-attr]
+    assert len(json.loads(action.observed)) == 1  # type: ignore[union-attr]
+    assert json.loads(action.tool_args)["calls"] == 6  # type: ignore[union-attr, arg-type]
+    assert json.loads(fact.labels)["calls"] == 6  # type: ignore[union-attr, arg-type]
+    assert isinstance(usage, Usage)
+
+
+def test_rows_without_a_secret_are_the_same_objects() -> None:
+    rows = [a_signal("six equal calls", '{"calls":6}'), an_action(tool_args='{"replicas":24}'), a_fact()]
+    assert all(before is after for before, after in zip(rows, redact_rows(rows), strict=True))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"card": 4111111111111111, "n": [4111111111111111, 1], "ok": True, "none": None, "x": 1.5},
+        {"password": {"a": ["hunter2 and 4111111111111111"]}, "pan": 378282246310005},
+    ],
+)
+def test_a_card_number_that_is_a_bare_number_leaves_json(value: object) -> None:
+    (signal,) = redact_rows([a_signal("", json.dumps(value))])
+    assert isinstance(signal, Signal)
+    found = json.loads(signal.evidence)
+    assert set(found) == set(value)  # type: ignore[call-overload]
+    assert "4111111111111111" not in signal.evidence
+    assert "378282246310005" not in signal.evidence
+
+
+JSON = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.text(max_size=20), st.sampled_from([text for text, _ in SECRETS])
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["password", "a", "token", "calls"]) | st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(value=JSON)
+def test_json_stays_json_whatever_stands_in_it(value: object) -> None:
+    (signal,) = redact_rows([a_signal("", json.dumps(value, ensure_ascii=False))])
+    assert isinstance(signal, Signal)
+    json.loads(signal.evidence)
