@@ -10,7 +10,6 @@ from alerts.rules.documents import Fault
 from pipeline.core.limits import Limits
 from schemas.errors import UsageError
 
-
 MOST_FAULTS = 5  # as many as one reads; the rest is counted
 
 

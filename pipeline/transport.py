@@ -10,6 +10,7 @@ data or speed (numbers H.. are those of the hazards in the tests that hold them)
   reading again, at the earliest one. Faust calls it after its assignment callback, so a seek made there is lost (H28).
 - The coordinator's errors are looked at before each fetch, which Faust does not do: without it one failed join
   leaves a worker that is up and deaf (H4).
+- A batch is inflated up to a bound (`pipeline/inflating.py`).
 - Reading stops while more than `in_flight_bytes` are handed out and not confirmed. Faust's own brake counts messages
   and sleeps a second when it acts (H29), so it is switched off.
 
@@ -29,7 +30,7 @@ import aiokafka.codec
 import faust
 import faust.streams
 import faust.transport.consumer
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.structs import TopicPartition
 from faust.transport.consumer import ensure_TP
@@ -37,6 +38,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
+from pipeline import inflating
 from pipeline.frontier import Element, Frontier, joined, where_to_start
 from schemas.errors import ConfigurationError
 
@@ -373,6 +375,7 @@ class BatchTransport(driver.Transport):
     Consumer = BatchConsumer
 
     def __init__(self, app: faust.App, *, rewinds: bool, in_flight_bytes: int, restore: Restore | None = None) -> None:
+        inflating.install()
         super().__init__(app.conf.broker_consumer, app)
         self.saves = restore is not None
         self.restore: Restore = restore or (lambda _: {})
@@ -402,12 +405,15 @@ EXPECTED: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     ),
     (driver.AIOKafkaConsumerThread, "seek_to_committed", ("self",)),
     (Fetcher, "fetched_records", ("self", "partitions", "timeout", "max_records")),
+    (PartitionRecords, "_unpack_records", ("self",)),
+    (PartitionRecords, "_consumer_record", ("self", "tp", "record")),
     (GroupCoordinator, "check_errors", ("self",)),
 )
 EXPECTED_IN_SOURCE: tuple[tuple[Any, str], ...] = (
     (GroupCoordinator, "self._pending_exception = None"),
     (GroupCoordinator, "self._coordination_task = "),
     (Fetcher, "self._fetch_task = "),
+    (Fetcher, "partition_records = PartitionRecords("),
     (aiokafka.AIOKafkaConsumer, "self._fetch_max_wait_ms = "),
     (aiokafka.AIOKafkaConsumer, "self._subscription = SubscriptionState("),
     (faust.transport.consumer.Consumer, "offset = self._new_offset(tp)"),

@@ -10,6 +10,17 @@ from schemas.errors import Rejected
 TICK = b'{"type": "tick"}'  # appended to an idle partition so that its watermark moves
 
 
+class Unread(bytes):
+    """Stands for a value that was not taken out of its batch: empty, and why."""
+
+    def __new__(cls, why: str) -> "Unread":
+        self = super().__new__(cls)
+        self.why = why
+        return self
+
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The messages of one fetch of one partition, in offset order; the four lists have equal length."""

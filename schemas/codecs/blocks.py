@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import polars as pl
 
 from schemas import registry
-from schemas.codecs import Batch, Decoded, json_events, ranges, single
+from schemas.codecs import Batch, Decoded, Unread, json_events, ranges, single
 from schemas.codecs.container import read_block
 from schemas.codecs.single import HEADER_BYTES, UnreadableError
 from schemas.errors import Reason, Rejected
@@ -107,7 +107,7 @@ def _grouped(values: Sequence[bytes | None], bad: list[Bad]) -> dict[bytes, list
     groups: dict[bytes, list[int]] = {}
     for position, value in enumerate(values):
         if not value:
-            bad.append((position, Reason.EMPTY, "no value; these topics are not compacted, send an event"))
+            bad.append((position, *_why_empty(value)))
         elif len(value) > MAX_MESSAGE_BYTES:
             detail = f"{len(value)} bytes; at most {MAX_MESSAGE_BYTES}, cut texts or send their digests"
             bad.append((position, Reason.TOO_LARGE, detail))
@@ -118,6 +118,12 @@ def _grouped(values: Sequence[bytes | None], bad: list[Bad]) -> dict[bytes, list
             else:
                 groups[head] = [position]
     return groups
+
+
+def _why_empty(value: bytes | None) -> tuple[Reason, str]:
+    if isinstance(value, Unread):
+        return Reason.TOO_LARGE, f"{value.why}; send smaller batches"
+    return Reason.EMPTY, "no value; these topics are not compacted, send an event"
 
 
 def _read(
