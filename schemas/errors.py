@@ -34,6 +34,7 @@ class Reason(StrEnum):
     NESTED_TOO_DEEP = "nested_too_deep"
     WRONG_TYPE = "wrong_type"
     MISSING_FIELD = "missing_field"
+    UNKNOWN_FIELD = "unknown_field"
     UNKNOWN_VALUE = "unknown_value"
     TIME_OUT_OF_RANGE = "time_out_of_range"
     NEGATIVE_NUMBER = "negative_number"

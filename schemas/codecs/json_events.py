@@ -25,7 +25,7 @@ WHITE_SPACE: Final = b" \t\r\n"
 REASONS: Final[dict[str, Reason]] = {
     "missing": Reason.MISSING_FIELD,
     "string_too_short": Reason.MISSING_FIELD,
-    "extra_forbidden": Reason.UNKNOWN_VALUE,
+    "extra_forbidden": Reason.UNKNOWN_FIELD,
     "value_error": Reason.UNKNOWN_VALUE,  # of a closed set; on a time it is a wrong type
     "string_type": Reason.WRONG_TYPE,
     "int_type": Reason.WRONG_TYPE,

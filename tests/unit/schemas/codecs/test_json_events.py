@@ -54,7 +54,7 @@ def test_an_object_in_a_json_column_becomes_its_text() -> None:
         (span(0, tenant=None), Reason.WRONG_TYPE),
         (span(0, tenant=79), Reason.WRONG_TYPE),
         (span(0, tenant="a" * 513), Reason.TEXT_TOO_LONG),
-        (span(0, tennant="acme"), Reason.UNKNOWN_VALUE),
+        (span(0, tennant="acme"), Reason.UNKNOWN_FIELD),
         (span(0, operation="dance"), Reason.UNKNOWN_VALUE),
         (span(0, operation=79), Reason.UNKNOWN_VALUE),
         (span(0, status=None), Reason.WRONG_TYPE),
