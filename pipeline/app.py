@@ -50,8 +50,7 @@ log = logging.getLogger(__name__)
 
 FLOW = ("detect", "archive", "correlate", "notify", "record")  # none writes what one before it reads
 EXIT_STOPPED, EXIT_CRASHED, EXIT_WATCHDOG, EXIT_DEADLINE = 0, 1, 70, 75
-DRAIN_SECONDS = 15.0
-STOP_SECONDS = 25.0
+DRAIN_SHARE = 0.6  # of the time to stop: for what is in hand; the rest is for leaving the groups
 READY_SECONDS = 60.0
 
 
@@ -143,8 +142,9 @@ class Pipeline:
                 )
             await asyncio.sleep(0.05)
 
-    async def stop(self, grace: float = DRAIN_SECONDS) -> bool:
+    async def stop(self, grace: float | None = None) -> bool:
         """Finish what is in hand, commit, leave the groups. False if something was left to be read again."""
+        grace = self.settings.stop_seconds * DRAIN_SHARE if grace is None else grace
         self._watchdog.stop()
         found = await asyncio.gather(*(stage.stop(grace) for stage in self.stages.values()), return_exceptions=True)
         await asyncio.to_thread(self._offsets.close)
@@ -222,8 +222,10 @@ async def _work(settings: Settings, stages: Sequence[str] | None) -> int:
     log.info("told to stop: finishing what is in hand")
     stopping = asyncio.create_task(pipeline.stop())
     with contextlib.suppress(TimeoutError):
-        return EXIT_STOPPED if await asyncio.wait_for(asyncio.shield(stopping), STOP_SECONDS) else EXIT_DEADLINE
-    _exit(EXIT_DEADLINE, StageError(f"Not stopped after {STOP_SECONDS:.0f} s; what was not confirmed is read again."))
+        is_done = await asyncio.wait_for(asyncio.shield(stopping), settings.stop_seconds)
+        return EXIT_STOPPED if is_done else EXIT_DEADLINE
+    late = f"Not stopped after {settings.stop_seconds:.0f} s; what was not confirmed is read again."
+    _exit(EXIT_DEADLINE, StageError(late))
     return EXIT_DEADLINE
 
 

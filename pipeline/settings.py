@@ -67,6 +67,7 @@ class Settings(BaseSettings):
     session_timeout_seconds: int = Field(10, ge=6, le=300)
     snapshot_seconds: float = Field(30.0, ge=0.0, le=3600)  # at least so long between two snapshots of a partition
     commit_interval_seconds: float = Field(1.0, ge=0.05, le=60)
+    stop_seconds: float = Field(25.0, ge=2, le=600)  # told to stop: so long at most, then exit code 75
 
     @field_validator("kafka")
     @classmethod

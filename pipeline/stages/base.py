@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import faust
 
+from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.settings import MEGABYTE, Settings, check_faust_settings, faust_settings
 from pipeline.transport import BatchConsumer, BatchTransport, Restore, StaleElementError
@@ -252,6 +253,7 @@ class Stage(ABC, Generic[Memory]):
             except BaseException as error:
                 self.failed(error, f"the effects of {element.token}")
             else:
+                end_here(f"{self.name}.effects")
                 self._confirm(element)
 
         task = asyncio.create_task(confirmed())
@@ -261,6 +263,7 @@ class Stage(ABC, Generic[Memory]):
     def _confirm(self, element: Element) -> None:
         if self.error is None and self.consumer.confirm(element):
             self.progress.confirmed += 1
+            end_here(f"{self.name}.acknowledged")
 
     def failed(self, error: BaseException, where: str) -> None:
         """End the process, or where that is not wanted the stage. Nothing after this is acknowledged."""

@@ -22,6 +22,7 @@ from alerts.outbox import Notification, Outbox
 from alerts.receivers import Delivery, Receiver
 from alerts.retry import RetryPolicy
 from alerts.rules.model import Rule
+from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.base import Fail, Stage
@@ -119,7 +120,9 @@ class Notify(Stage[None]):
         try:
             async with turn.lock:
                 await self._record(notification)
+                end_here("notify.pending")
                 delivery = await self._send(notification, incident)
+                end_here("notify.sent")
                 done = replace(notification, state="sent" if delivery.ok else "failed", detail=delivery.detail)
                 await self._record(done)
                 self._outbox.record(done)

@@ -8,7 +8,6 @@ readers. Without a usable snapshot reading starts at the earliest offset there i
 
 import asyncio
 import logging
-import os
 import uuid
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from faust.types import TP
 
 from pipeline.clock import monotonic
 from pipeline.core.plain import StateError
+from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.operators.state import Operator, dump, load, version
 from pipeline.settings import Settings
@@ -35,7 +35,6 @@ Memory = TypeVar("Memory")
 TIMES_ITS_COST = 20  # a snapshot that took a second is not made more often than every 20 s
 LOOK_SECONDS = 0.01
 IDLE_LOOK_SECONDS = 0.1
-FAIL_AT = "AFTERMATH_FAIL_AT"  # for tests: the process ends at this point, as if it were killed
 
 
 @dataclass(slots=True)
@@ -205,9 +204,9 @@ class SavingStage(Stage[Memory]):
             await asyncio.sleep(LOOK_SECONDS)
         for number in range(len(encoded.chunks)):
             await self._send(task, [encoded.chunks.pop(0)])
-            _end_here(f"snapshot.chunk.{number}")
+            end_here(f"snapshot.chunk.{number}")
         await self._send(task, [encoded.manifest])
-        _end_here("snapshot.manifest")
+        end_here("snapshot.manifest")
         task.slot = (task.slot + 1) % SLOTS
         task.offset = encoded.offset
         self.consumer.saved(tp.topic, tp.partition, encoded.offset, epoch)
@@ -225,8 +224,3 @@ class SavingStage(Stage[Memory]):
 def _encode(operator: Operator, task: Task, offset: int) -> Encoded:
     chunks, manifest = messages(task.name, task.epoch, task.slot, version(), offset, dump(operator))
     return Encoded(offset, chunks, manifest)
-
-
-def _end_here(point: str) -> None:
-    if os.environ.get(FAIL_AT) == point:
-        os._exit(137)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.app import STOP_SECONDS
 from pipeline.settings import STAGE_NAMES, Settings, load_settings
 from schemas.topics import ALL, MAX_MESSAGE_BYTES
 from tests.compose.compose_file import (
@@ -192,7 +191,7 @@ def test_what_others_wait_for_has_a_health_check() -> None:
 def test_workers_start_after_setup_and_are_given_longer_to_stop_than_they_take() -> None:
     for worker in workers().values():
         assert set(worker["depends_on"]) == {"setup"}
-        assert int(worker["stop_grace_period"].removesuffix("s")) > STOP_SECONDS
+        assert int(worker["stop_grace_period"].removesuffix("s")) > Settings.model_fields["stop_seconds"].default
 
 
 def test_workers_can_write_nothing_but_a_temporary_folder() -> None:
