@@ -2,7 +2,7 @@
 
 Each request has an engine connection of its own (a millisecond), so that nothing a request sets (a database, a setting,
 a temporary table, read-only mode) reaches the next, as on a server without a session; and requests run side by side.
-Rows go from the request's body straight into the engine's own INSERT, which parses every input format.
+Rows go from the request's body through a file in memory into the engine's own INSERT, which parses every input format.
 
 Two users, each with a password made at start: `default` may write, `analyst` only reads: the engine's own `readonly`
 holds that, and the statement is looked at as well (statements.py). An engine takes one directory per process: there is
@@ -19,6 +19,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from pipeline.embedded.http import EmbeddedServer
@@ -74,13 +75,16 @@ class Result:
 
 
 @contextmanager
-def embedded_database() -> Iterator[Database]:
-    """A fresh database; its port, its threads and its files are gone when the context ends."""
+def embedded_database(kept_in: Path | None = None) -> Iterator[Database]:
+    """A fresh database; its port, its threads and its files are gone when the context ends.
+
+    kept_in: the folder for its files, which stay; what an earlier run left there is there again.
+    """
     if not _running.acquire(blocking=False):
         raise UsageError("This process has an embedded database already; use that one, or end it first.")
-    folder = tempfile.mkdtemp(prefix="aftermath-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)  # noqa: S108
+    scratch = tempfile.mkdtemp(prefix="aftermath-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)  # noqa: S108
     try:
-        engine = _Engine(folder)
+        engine = _Engine(str(kept_in or scratch), scratch)
         try:
             database = Database("", secrets.token_urlsafe(18), secrets.token_urlsafe(18))
             passwords = {database.user: database.password, database.analyst: database.analyst_password}
@@ -93,14 +97,14 @@ def embedded_database() -> Iterator[Database]:
         finally:
             engine.close()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
         _running.release()
 
 
 class _Engine:
     """chDB on one directory. `run` may be called from several threads."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, scratch: str) -> None:
         try:
             from chdb import _chdb  # type: ignore[attr-defined, unused-ignore]
         except ImportError:
@@ -110,9 +114,10 @@ class _Engine:
             ) from None
         chdb: Any = _chdb
         self._connect: Callable[[], Any] = lambda: chdb.connect(folder)
+        self._scratch = scratch
         self._root = self._connect()  # the engine lives as long as one connection does
         self._free = threading.BoundedSemaphore(AT_ONCE)
-        self._root.query(f"CREATE DATABASE {HOME}", "Null", params={})
+        self._root.query(f"CREATE DATABASE IF NOT EXISTS {HOME}", "Null", params={})
         self._names = Engine(
             *(self._known(table) for table in ("table_functions", "table_engines", "database_engines"))
         )
@@ -143,7 +148,7 @@ class _Engine:
             try:
                 self._prepare(connection, options, is_read_only)
                 if statement.format is not None:
-                    return _insert(connection, statement)
+                    return _insert(connection, statement, self._scratch)
                 wanted = options.get("default_format", "TabSeparated")
                 given = FORMAT_AT_END.search(statement.sql)
                 found = connection.query(statement.sql, wanted, params=parameters)
@@ -174,14 +179,16 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace("'", "\\'").replace("`", "\\`")
 
 
-def _insert(connection: Any, statement: Statement) -> Result:
-    stream = connection.send_insert(statement.sql, statement.format)
-    try:
-        connection.insert_append(stream, statement.data)
-        found = connection.insert_done(stream)
-    except RuntimeError:
-        connection.insert_cancel(stream)
-        raise
+def _insert(connection: Any, statement: Statement, scratch: str) -> Result:
+    """Not the engine's streaming INSERT: that answers "written" for rows it could not store, on a full disk say."""
+    with tempfile.NamedTemporaryFile(prefix="rows-", dir=scratch) as file:
+        try:
+            file.write(statement.data)
+            file.flush()
+        except OSError as error:
+            raise RefusedError(243, "NOT_ENOUGH_SPACE", f"There is no room for the rows: {error.strerror}.") from None
+        source = f"FROM INFILE '{_quoted(file.name)}' COMPRESSION 'none' FORMAT {statement.format}"
+        found = connection.query(f"{statement.sql} {source}", "Null", params={})
     return Result(b"", "Null", 0, found.rows_written())
 
 

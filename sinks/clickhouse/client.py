@@ -23,6 +23,7 @@ from sinks.clickhouse.errors import ClickHouseError
 from sinks.clickhouse.writer import Writer
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+ANSWER_SECONDS = 30.0
 INSERT_SETTINGS = {"async_insert": 0, "insert_deduplicate": 1, "input_format_allow_errors_num": 0}
 SERVER_TEXT = re.compile(r"DB::Exception: (.*?)(?: \(version [^)]*\)+)?(?: \(for url .*)?$", re.DOTALL)
 
@@ -79,7 +80,7 @@ def connect(
     database: str = "aftermath",
     *,
     connect_timeout: float = 5.0,
-    timeout: float = 30.0,
+    timeout: float = ANSWER_SECONDS,
 ) -> Client:
     """Connect to `http://host:port` or `https://host:port`. The database need not exist yet: the migrations make it.
 
@@ -134,8 +135,9 @@ class ConnectionSettings(Protocol):
 class LateClient:
     """Connects at the first insert and not before: a ClickHouse that is down must not keep a worker from starting."""
 
-    def __init__(self, settings: ConnectionSettings) -> None:
+    def __init__(self, settings: ConnectionSettings, timeout: float = ANSWER_SECONDS) -> None:
         self._settings = settings
+        self._timeout = timeout
         self._client: Client | None = None
         self._lock = threading.Lock()
 
@@ -145,7 +147,9 @@ class LateClient:
             if self._client is None:
                 at = self._settings
                 password = at.clickhouse_password.get_secret_value()
-                self._client = connect(at.clickhouse_url, at.clickhouse_user, password, at.clickhouse_database)
+                self._client = connect(
+                    at.clickhouse_url, at.clickhouse_user, password, at.clickhouse_database, timeout=self._timeout
+                )
             client = self._client
         client.insert_frame(table, frame, token)
 
