@@ -45,6 +45,8 @@ class Limit(BaseModel):
     calls_per_session: PositiveInt | None = None
     max_steps: PositiveInt | None = None
     needs_approval: bool | None = None
+    may_poll: bool | None = None  # asking this tool again and again, with the same answer, is no loop
+    volatile_arguments: tuple[str, ...] | None = None  # names of arguments that do not make a call another one
 
 
 class Limits(BaseModel):

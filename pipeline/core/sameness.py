@@ -7,16 +7,19 @@ A call whose arguments are unknown is no evidence of repetition.
 An argument may also jitter: it changes while all else stays, and does not make the call a new one. It counts as jitter
 when its name or its value says so (a request id, a time, a nonce), or when it changes in every call of a cycle, also
 between calls that stand side by side. A batch over items is not jitter: its calls name each item, in a cycle more than
-once, or their results differ.
+once, or their results differ. A write that is answered the same proves nothing where it names no target: then only
+arguments that are volatile by name count, for an item and a note that does not matter cannot be told apart.
 """
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from schemas.signals import stable_hash
+from schemas.times import MICROS
 
 MAX_ARGUMENTS = 32
 JITTER_NAMES = frozenset(
@@ -60,9 +63,22 @@ NONCE = re.compile(
 )
 
 
+TOKEN = re.compile(r"[\w./:@#?&=%+-]+")
+NAMES = re.compile(r"\d|\w[./:@#_]\w")  # in a token that names something: a path, an address, an id, a number
+MOST_TEXT = 4_000  # characters that are looked at for names
+MOST_NAMES = 16
+NUMBER = re.compile(r"\d+(?:\.\d+)?")
+LEAST_WAIT = 5 * MICROS
+WAIT_SLACK = 2 * MICROS
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A tool call as far as sameness needs it. `arguments` maps a name to (hash of the value, looks like a nonce)."""
+    """A tool call as far as sameness needs it. `arguments` maps a name to (hash of the value, looks like a nonce).
+
+    names: hashes of what its arguments name (paths, addresses, ids, numbers): words say it, they do not name it.
+    is_wait: it says how long it takes, and takes that long: one of its numbers is its duration.
+    """
 
     tool: str | None
     target: str | None
@@ -71,6 +87,58 @@ class Call:
     result: str | None
     is_error: bool
     is_write: bool
+    names: tuple[int, ...] = ()
+    is_wait: bool = False
+
+
+def call_of(row: Mapping[str, Any], volatile: Iterable[str] = ()) -> Call:
+    """The call of an AgentSpan row; arguments that are declared volatile do not belong to it."""
+    is_error = row["status"] == "error"
+    arguments = arguments_of(row["tool_args"], volatile)
+    return Call(
+        tool=row["tool_name"],
+        target=row["target"],
+        arguments=arguments,
+        digest=None if volatile else row["args_digest"],
+        result=row["result_digest"],
+        is_error=is_error,
+        is_write=row["access"] not in (None, "read"),
+        names=names_in(row["tool_args"]) if arguments else (),
+        is_wait=not is_error and _waits(row["tool_args"], row["event_time"] - row["start_time"]),
+    )
+
+
+def names_in(text: str | None) -> tuple[int, ...]:
+    """Hashes of what a text names, each once, in order; a target that was named before is no new one."""
+    tokens = TOKEN.findall(" ".join(_strings(text))[:MOST_TEXT])
+    found = dict.fromkeys(token.strip(".:?") for token in tokens if NAMES.search(token))
+    return tuple(int(stable_hash(name), 16) for name in list(found)[:MOST_NAMES])
+
+
+def _strings(text: str | None) -> list[str]:
+    try:
+        value = orjson.loads(text or "")
+    except orjson.JSONDecodeError:
+        return [text or ""]
+    waiting, found = [value], []
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+        else:
+            found.append(str(item))
+    return found
+
+
+def _waits(text: str | None, duration: int) -> bool:
+    if duration < LEAST_WAIT or not text:
+        return False
+    stated = (float(number) for number in NUMBER.findall(text))
+    return any(
+        abs(duration - number * unit) <= WAIT_SLACK + duration // 20 for number in stated for unit in (MICROS, 1000)
+    )
 
 
 def canonical(value: Any) -> Any:
@@ -87,7 +155,7 @@ def canonical(value: Any) -> Any:
     return value
 
 
-def arguments_of(text: str | None) -> dict[str, tuple[str, bool]] | None:
+def arguments_of(text: str | None, volatile: Iterable[str] = ()) -> dict[str, tuple[str, bool]] | None:
     """Canonical arguments by name; what is not a JSON object counts as one argument. None where there are none."""
     if not text:
         return None
@@ -99,12 +167,13 @@ def arguments_of(text: str | None) -> dict[str, tuple[str, bool]] | None:
     return {
         name: (stable_hash(item), isinstance(item, str | int) and bool(NONCE.match(str(item))))
         for name, item in list(fields.items())[:MAX_ARGUMENTS]
+        if name not in volatile
     }
 
 
-def canonical_hash(text: str | None) -> int:
+def canonical_hash(text: str | None, volatile: Iterable[str] = ()) -> int:
     """A 64-bit hash of the canonical arguments; 0 where there are none."""
-    arguments = arguments_of(text)
+    arguments = arguments_of(text, volatile)
     if arguments is None:
         return 0
     return int(stable_hash(sorted(arguments.items())), 16) or 1
@@ -136,9 +205,13 @@ def repeats(call: Call, earlier: Call, beside: Call | None) -> frozenset[str] | 
 
 
 def _jitters(name: str, call: Call, beside: Call | None) -> bool:
-    assert call.arguments is not None
-    value = call.arguments.get(name)
-    if name.lower() in JITTER_NAMES or (value is not None and value[1]):
+    arguments = call.arguments or {}
+    value = arguments.get(name)
+    if name.lower() in JITTER_NAMES:
+        return True
+    if call.is_write and not call.is_error and call.target is None:
+        return False  # "ok" says nothing of what was written: a batch over items looks the same
+    if value is not None and value[1]:
         return True
     if beside is None or not beside.arguments or name not in beside.arguments:
         return False

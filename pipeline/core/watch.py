@@ -1,4 +1,9 @@
-"""A session that repeats itself, watched call by call: which periods hold, and when that is a loop.
+"""A session that repeats itself, watched call by call: what repeats, and when that is a loop.
+
+Three ways to repeat oneself are followed side by side. In rounds: every call equals the one `period` before it. By
+what is asked for: a call brings what one of the last eight brought, and names nothing new (paraphrase, or strangers
+between). By what is done: the same write right after itself, whatever it answers, for a pid or a duration makes every
+answer a new one.
 
 Of the calls before the watch only hashes are known. A call that equals one of them in tool, target, status and result,
 but not in its arguments, is taken as a repetition with arguments that jitter until the next one, whose arguments are
@@ -9,91 +14,20 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from pipeline.core.evidence import span_reference
 from pipeline.core.limits import Limits
-from pipeline.core.sameness import Call, arguments_of, repeats
-from schemas.resources import name_of, scope_of
-from schemas.signals import Signal, compact_json, stable_hash
-from schemas.times import MICROS, format_span
+from pipeline.core.loops import Totals, is_news
+from pipeline.core.runs import Earlier, Loop, Run, Seen, Way, loop_signal, seen_of
+from pipeline.core.sameness import repeats
+from schemas.signals import Signal
 
 LONGEST_PERIOD = 8
 REPETITIONS = 5
-SAY_AGAIN = 30 * MICROS
-GROWN = 1.1  # or when the repetitions have grown by this factor: what was said last is never far off
-TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Counted calls and tokens of a session up to and including one call."""
-
-    calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_input_tokens: int = 0
-    reasoning_tokens: int = 0
-
-
-@dataclass(slots=True)
-class Earlier:
-    """A call before the watch began: hashes, and where it stands."""
-
-    call: int
-    arguments: int
-    start: int
-    end: int
-    offset: int
-    span_id: str
-
-
-@dataclass(slots=True)
-class Seen:
-    """A call in the watch. `detail` is None for calls before it began."""
-
-    call: int
-    arguments: int
-    start: int
-    end: int
-    span_id: str
-    offset: int
-    detail: Call | None
-    reference: dict[str, Any] | None
-
-
-@dataclass(slots=True)
-class Run:
-    """How long every call has equalled the one `period` before it."""
-
-    length: int = 0
-    first: list[Seen] = field(default_factory=list)  # the first cycle
-    called: list[Call] = field(default_factory=list)  # one call of each place in the cycle
-    needed: Totals = field(default_factory=Totals)  # at the end of the first cycle
-    jitter: set[str] = field(default_factory=set)
-
-
-@dataclass(slots=True)
-class Loop:
-    """A loop that was signalled and is not over; it outlives the reset of its run."""
-
-    period: int
-    length: int
-    first: list[Seen]
-    called: list[Call]
-    needed: Totals
-    jitter: set[str]
-    last: Seen
-    totals: Totals
-    said_at: int = 0
-    said_repetitions: int = 0
-
-    @property
-    def repetitions(self) -> int:
-        """Equal calls, or whole rounds."""
-        return 1 + self.length // self.period
-
-    def is_news(self, at: int) -> bool:
-        """Whether it has gone on long enough, or grown enough, to be said again."""
-        return at - self.said_at >= SAY_AGAIN or self.repetitions >= self.said_repetitions * GROWN
+NOTHING_NEW = 10  # calls in a row that named nothing new and brought nothing new
+WRITES = 10  # the same write right after itself, each time with another answer
+PATIENT = 30  # rounds of a poll that says how long it waits: half an hour at a minute each
+MOST_IN_A_ROUND = 4  # calls of a poll: it waits, and looks at up to three things
+STRANGERS = 1  # other calls in a row that may stand between calls that bring nothing new
+MOST_NAMES = 64
 
 
 @dataclass(slots=True)
@@ -104,6 +38,9 @@ class Watch:
     totals: Totals  # at the last call
     parent: int  # of the last call
     runs: list[Run] = field(default_factory=lambda: [Run() for _ in range(LONGEST_PERIOD)])
+    named: Run = field(default_factory=Run)
+    names: dict[int, None] = field(default_factory=dict)  # what the calls of `named` were about
+    written: Run = field(default_factory=Run)
     loop: Loop | None = None
 
     @classmethod
@@ -115,7 +52,7 @@ class Watch:
     @property
     def is_idle(self) -> bool:
         """Nothing repeats any more."""
-        return self.loop is None and not any(run.length for run in self.runs)
+        return self.loop is None and not any(run.length for run in (*self.runs, self.named, self.written))
 
     def judge(
         self,
@@ -130,25 +67,28 @@ class Watch:
         slot: int,
     ) -> list[Signal]:
         """Take one tool call; the signals it leads to. `wasted[slot]` is what earlier loops of the session wasted."""
-        seen = _seen(row, call, arguments)
+        seen = seen_of(row, call, arguments, limits)
         if self._is_same_turn(seen, parent):
             return []  # equal calls side by side in one turn count once
         for period, run in enumerate(self.runs, start=1):
             self._extend(run, seen, period)
+        self._extend_named(seen)
+        self._extend_written(seen)
         signals: list[Signal] = []
         if self.loop is not None:
-            run = self.runs[self.loop.period - 1]
+            run = self._run_of(self.loop)
             if run.length == 0:
                 signals += self.end(row, pane_size, limits, wasted, slot)
-            else:
+            elif run.strangers == 0:
                 self.loop.length, self.loop.last, self.loop.totals = run.length, seen, totals
                 self.loop.jitter = run.jitter
         self.calls.append(seen)
         self.totals, self.parent = totals, parent
         if self.loop is None:
-            self.loop = self._found(seen, totals)
-        if self.loop is not None and self.loop.is_news(row["event_time"]):
-            signals.append(_signal(row, self.loop, pane_size, limits, int(wasted[slot]), is_over=False))
+            self.loop = self._found(row, seen, totals, limits)
+        loop = self.loop
+        if loop is not None and is_news(row["event_time"], loop.repetitions, loop.said_at, loop.said_repetitions):
+            signals.append(loop_signal(row, loop, pane_size, limits, int(wasted[slot]), is_over=False))
         return signals
 
     def end(self, row: dict[str, Any], pane_size: int, limits: Limits, wasted: Any, slot: int) -> list[Signal]:
@@ -156,38 +96,34 @@ class Watch:
         loop = self.loop
         if loop is None:
             return []
-        signal = _signal(row, loop, pane_size, limits, int(wasted[slot]), is_over=True)
+        signal = loop_signal(row, loop, pane_size, limits, int(wasted[slot]), is_over=True)
         wasted[slot] += loop.totals.calls - loop.needed.calls
         self.loop = None
         self.runs = [Run() for _ in range(LONGEST_PERIOD)]
+        self.named, self.written, self.names = Run(), Run(), {}
         return [signal]
+
+    def _run_of(self, loop: Loop) -> Run:
+        if loop.way == "rounds":
+            return self.runs[loop.period - 1]
+        return self.named if loop.way == "named" else self.written
 
     def _is_same_turn(self, seen: Seen, parent: int) -> bool:
         last = self.calls[-1]
-        return (
-            parent != 0
-            and parent == self.parent
-            and seen.start < last.end
-            and (seen.call, seen.arguments) == (last.call, last.arguments)
+        is_equal = seen.arguments == last.arguments and (
+            seen.call == last.call or (seen.detail is not None and seen.detail.is_write)
         )
+        return parent != 0 and parent == self.parent and seen.start < last.end and is_equal
 
     def _extend(self, run: Run, seen: Seen, period: int) -> None:
         jitter = self._jitter(seen, period)
         if jitter is None:
             if run.length:
-                run.length, run.first, run.called, run.jitter = 0, [], [], set()
+                run.length, run.first, run.called, run.jitter, run.waits = 0, [], [], set(), 0
             return
         if run.length == 0:
-            run.first = list(self.calls)[-period:]
-            run.needed = self.totals
-        if run.length < period:
-            if seen.detail is not None:
-                run.called.append(seen.detail)
-            first = run.first[run.length]
-            if first.reference is None and seen.reference is not None:
-                same = {"event_id": first.span_id, "event_time": first.end, "offset": first.offset}
-                first.reference = seen.reference | same
-        run.length += 1
+            run.begin(list(self.calls)[-period:], self.totals)
+        run.extend(seen, period)
         run.jitter |= jitter
 
     def _jitter(self, seen: Seen, period: int) -> frozenset[str] | None:
@@ -204,93 +140,87 @@ class Watch:
         beside = self.calls[-1].detail if period > 1 else None
         return repeats(seen.detail, earlier.detail, beside)
 
-    def _found(self, seen: Seen, totals: Totals) -> Loop | None:
+    def _extend_named(self, seen: Seen) -> None:
+        """Nothing new was named, and nothing new came back: a read, or a call that failed."""
+        detail, run = seen.detail, self.named
+        alike = next((earlier for earlier in reversed(self.calls) if earlier.call == seen.call), None)
+        is_proof = detail is not None and (detail.is_error or (detail.result is not None and not detail.is_write))
+        if not is_proof or detail is None or alike is None or seen.call == 0:
+            self._stranger(run)
+            return
+        is_known = all(name in self.names for name in detail.names)
+        if not is_known and alike.detail is not None:
+            self._stranger(run)
+        else:
+            if run.length == 0:
+                run.begin([alike], self.totals)
+            run.extend(seen, LONGEST_PERIOD)
+            run.is_varied |= seen.arguments != run.first[0].arguments
+        self.names |= dict.fromkeys(detail.names)
+        while len(self.names) > MOST_NAMES:
+            del self.names[next(iter(self.names))]
+
+    def _stranger(self, run: Run) -> None:
+        run.strangers += 1
+        if run.length and run.strangers > STRANGERS:
+            self.named, self.names = Run(), {}
+
+    def _extend_written(self, seen: Seen) -> None:
+        """The same write again, with nothing between; its answer is another each time."""
+        last, detail, run = self.calls[-1], seen.detail, self.written
+        is_again = (
+            detail is not None
+            and detail.is_write
+            and not detail.is_error
+            and seen.arguments == last.arguments != 0
+            and (last.detail is None or (last.detail.tool, last.detail.target) == (detail.tool, detail.target))
+        )
+        if not is_again:
+            if run.length:
+                self.written = Run()
+            return
+        if run.length == 0:
+            run.begin([last], self.totals)
+        run.extend(seen, 1)
+
+    def _found(self, row: dict[str, Any], seen: Seen, totals: Totals, limits: Limits) -> Loop | None:
         for period, run in enumerate(self.runs, start=1):
-            if run.length >= (REPETITIONS - 1) * period:
-                return Loop(period, run.length, run.first, run.called, run.needed, run.jitter, seen, totals)
+            rounds = run.length // period
+            if rounds >= REPETITIONS - 1 and not _is_patient(row, run, rounds, limits):
+                return _loop(_kind(run, period), "rounds", period, run, seen, totals)
+        run = self.named
+        is_round = any(other.length * 2 >= run.length for other in self.runs[1:])  # in rounds: then those decide
+        is_enough = run.length >= NOTHING_NEW and not run.strangers and not is_round
+        if is_enough and not _is_patient(row, run, run.length // MOST_IN_A_ROUND, limits):
+            return _loop(_kind(run, 1), "named", 1, run, seen, totals)
+        if self.written.length + 1 >= WRITES:
+            return _loop("exact", "written", 1, self.written, seen, totals)
         return None
 
 
-def _seen(row: dict[str, Any], call: int, arguments: int) -> Seen:
-    detail = Call(
-        tool=row["tool_name"],
-        target=row["target"],
-        arguments=arguments_of(row["tool_args"]),
-        digest=row["args_digest"],
-        result=row["result_digest"],
-        is_error=row["status"] == "error",
-        is_write=row["access"] not in (None, "read"),
-    )
-    reference = span_reference(row, _shows(row))
-    return Seen(call, arguments, row["start_time"], row["event_time"], row["span_id"], row["offset"], detail, reference)
+def _is_patient(row: dict[str, Any], run: Run, rounds: int, limits: Limits) -> bool:
+    """A poll that was meant: it only looks, and limits.yml lets it, or it says how long it waits.
+
+    What is declared may go on. What waits by itself may, for a time: after PATIENT rounds nobody will come.
+    """
+    if not run.called or any(call.is_write or call.is_error for call in run.called):
+        return False
+    if any(
+        limits.value("may_poll", row["tenant"], row["agent_id"], call.tool, call.target)
+        for call in run.called
+        if call.tool is not None
+    ):
+        return True
+    return run.waits >= rounds - 1 > 0 and rounds < PATIENT
 
 
-def _shows(row: dict[str, Any]) -> str:
-    target = f" on {row['target']}" if row["target"] else ""
-    arguments = f" {row['tool_args'][:120]}" if row["tool_args"] else ""
-    return f"{row['tool_name'] or row['operation']}{target}{arguments} -> {row['status']}"
+def _kind(run: Run, period: int) -> str:
+    if run.called and all(call.is_error for call in run.called):
+        return "retry_storm"
+    if run.jitter or run.is_varied:
+        return "near"
+    return "exact" if period == 1 else "cycle"
 
 
-def _ledger(loop: Loop, wasted: int) -> dict[str, Any]:
-    """What was needed and what was not, up to the last repeated call."""
-    needed, last = loop.needed, loop.totals
-    redundant = last.calls - needed.calls
-    spent = {name: getattr(last, name) - getattr(needed, name) for name in TOKENS}
-    expected = max(1, needed.calls - wasted)
-    return {
-        "needed_calls": expected,
-        "calls": expected + redundant,
-        "redundant_calls": redundant,
-        "calls_percent_of_expected": round(100 * (expected + redundant) / expected, 1),
-        "unplanned_tokens": spent["input_tokens"] - spent["cached_input_tokens"] + spent["output_tokens"],
-        **{f"unplanned_{name}": value for name, value in spent.items()},
-        "wall_time_seconds": round((loop.last.end - loop.first[-1].end) / MICROS, 3),
-    }
-
-
-def _signal(row: dict[str, Any], loop: Loop, pane_size: int, limits: Limits, wasted: int, *, is_over: bool) -> Signal:
-    loop.said_at, loop.said_repetitions = row["event_time"], loop.repetitions
-    first, last, period, length = loop.first, loop.last, loop.period, loop.length
-    repetitions = loop.repetitions
-    references = [seen.reference for seen in (*first[:2], last) if seen.reference is not None]
-    tools = list(dict.fromkeys(call.tool or "a tool without a name" for call in loop.called))
-    target = next((call.target for call in loop.called if call.target), None)
-    errors = sum(call.is_error for call in loop.called) / len(loop.called)
-    what = f"{repetitions} equal calls of {tools[0]}" if period == 1 else f"{repetitions} rounds of {', '.join(tools)}"
-    on = f" on {name_of(target)}" if target else ""
-    jitter = f"; only {', '.join(sorted(loop.jitter))} changed" if loop.jitter else ""
-    kind = "feedback_loop.exact" if period == 1 else "feedback_loop.cycle"
-    calls = length + period
-    gap = (last.end - first[0].end) // max(1, calls - 1)
-    return Signal(
-        signal_id=stable_hash(row["tenant"], row["session_id"], kind, first[0].span_id, length, is_over),
-        type=kind,
-        tenant=row["tenant"],
-        scope=scope_of(target),
-        agent_id=row["agent_id"],
-        agent_version=row["agent_version"],
-        session_id=row["session_id"],
-        root_session_id=row["root_session_id"],
-        resource=target,
-        window_start=first[0].start,
-        window_end=last.end,
-        detected_at=row["pane"] + pane_size,
-        score=float(repetitions),
-        severity="warning",
-        summary=f"{what}{on} in {format_span(last.end - first[0].start)}, nothing moved{jitter}",
-        evidence=compact_json(
-            {
-                "period": period,
-                "repetitions": repetitions,
-                "tools": tools,
-                "jitter": sorted(loop.jitter),
-                "error_share": round(errors, 3),
-                "is_over": is_over,
-                "max_steps": row["max_steps"],
-                "quiet_after_seconds": max(300, round(3 * gap / MICROS)),
-                "ledger": _ledger(loop, wasted),
-                "references": references,
-            }
-        ),
-        rule_version=limits.rule_version,
-    )
+def _loop(kind: str, way: Way, period: int, run: Run, seen: Seen, totals: Totals) -> Loop:
+    return Loop(kind, way, period, run.length, run.first, run.called, run.needed, run.jitter, seen, totals)

@@ -1,13 +1,18 @@
 """Feedback loop: one session repeats the same calls, and nothing moves.
 
-Two types: `feedback_loop.exact` (one call again and again) and `feedback_loop.cycle` (two to eight calls in a round).
+Four types: `feedback_loop.exact` (one call again and again), `feedback_loop.cycle` (two to eight calls in a round),
+`feedback_loop.near` (an argument that does not matter changes; or ten calls in other words that name nothing new and
+bring nothing new) and `feedback_loop.retry_storm` (the calls that repeat all fail, with or without back-off).
 Sameness and progress are decided in pipeline/core/sameness.py: a poll whose answer changes, pagination or a batch is
-not a loop. Fires at the end of the fifth equal call, or of the fifth whole cycle; speaks again after 30 s of event
-time or when the repetitions have grown by a tenth, and once when it is over (a new call, or the end of the session).
+not a loop. A poll that only looks and says how long it waits may go on for 30 rounds, one that `limits.yml` declares
+(`may_poll`) for ever. Else it fires at the end of the fifth equal call or whole cycle; the same write ten times with
+nothing between fires whatever it answers. Speaks again after 30 s of event time or when the repetitions have grown by
+a tenth, and once when it is over (a new call, or the end of the session).
 
 Two steps. On columns: of every session the last eight calls are remembered as hashes of tool, target, status and
-result; a call that equals one of them is a suspect. Call by call: from its first suspect on a session is watched
-(watch.py), until a call equals none of the eight before it. Healthy sessions are never watched, and cost no Python.
+result; a call that equals one of them is a suspect, and so is a write with the arguments of the call right before it.
+Call by call: from its first suspect on a session is watched (watch.py), until nothing repeats any more. Most healthy
+sessions are never watched, and cost no Python.
 
 Each signal carries the waste ledger: calls needed (up to and including the first occurrence of what is then repeated),
 redundant calls, and the tokens of the redundant calls by class. Calls are model calls, tool calls, retrievals and
@@ -21,21 +26,23 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.limits import Limits
+from pipeline.core.loops import TOKENS, Totals
 from pipeline.core.panes import mix
 from pipeline.core.rows import Rows
+from pipeline.core.runs import Earlier
 from pipeline.core.sameness import canonical_hash
 from pipeline.core.sessions import BySlot, Columns, SessionIndex, Slots
-from pipeline.core.watch import LONGEST_PERIOD, Earlier, Totals, Watch
+from pipeline.core.watch import LONGEST_PERIOD, Watch
 from schemas.signals import Signal
 
 TOOL_OPERATIONS = ("execute_tool", "retrieval", "handoff")
-TOKENS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
 ROW = (
     "tenant", "session_id", "root_session_id", "agent_id", "agent_version", "operation", "tool_name", "tool_args",
     "args_digest", "result_digest", "status", "access", "target", "start_time", "event_time", "parent_span_id",
     "span_id", "max_steps", "partition", "offset", "pane",
 )  # fmt: skip
 NONE = np.uint64(0)
+WRITING = ("write", "destructive", "provision")
 
 
 class Memory:
@@ -93,10 +100,11 @@ def _totals(rows: Rows, order: Slots, slots: Slots, is_counted: Any, columns: Co
     return sums + np.repeat(base, np.diff(np.concatenate([starts, [slots.size]])), axis=0)
 
 
-def _hashes(rows: Rows, calls: Slots) -> tuple[Any, Any]:
+def _hashes(rows: Rows, calls: Slots, limits: Limits) -> tuple[Any, Any]:
     """For each call: the hash of what was called and what came of it, and that of its arguments.
 
-    Where no result is known the arguments, in canonical form, are part of the first: then only equal calls are alike.
+    Where no result is known the arguments, in canonical form and without those declared volatile, are part of the
+    first: then only equal calls are alike.
     """
     is_error = ~rows.equals("status", "ok")[calls]
     result = rows.hashes("result_digest")[calls]
@@ -105,8 +113,10 @@ def _hashes(rows: Rows, calls: Slots) -> tuple[Any, Any]:
     arguments = np.where(digest != NONE, digest, text)
     unknown = np.flatnonzero((result == NONE) & ~is_error & (text != NONE))
     if unknown.size:
-        texts = rows.texts("tool_args", calls[unknown])
-        arguments[unknown] = [canonical_hash(given) for given in texts]
+        asked = rows.take(calls[unknown], ("tool_args", "tenant", "agent_id", "tool_name", "target")).rows()
+        arguments[unknown] = [
+            canonical_hash(given, limits.value("volatile_arguments", *call) or ()) for given, *call in asked
+        ]
     came = np.where(is_error, np.uint64(1), np.where(result != NONE, result, arguments))
     call = mix([rows.hashes("tool_name")[calls], rows.hashes("target")[calls], came])
     return np.where((arguments != NONE) & (call != NONE), call, NONE), arguments
@@ -121,7 +131,7 @@ def _judge_calls(rows: Rows, calls: Slots, totals: Any, memory: Memory, limits: 
     number = np.repeat(np.arange(starts.size), lengths)
     new = np.arange(calls.size) + LONGEST_PERIOD * (number + 1)  # places among remembered and new calls
     old = (starts + LONGEST_PERIOD * np.arange(starts.size))[:, None] + np.arange(LONGEST_PERIOD)
-    call, arguments = _hashes(rows, calls)
+    call, arguments = _hashes(rows, calls, limits)
     own: dict[str, Any] = {
         "call": call,
         "arguments": arguments,
@@ -138,6 +148,8 @@ def _judge_calls(rows: Rows, calls: Slots, totals: Any, memory: Memory, limits: 
     is_suspect = ((both["call"][new[:, None] - np.arange(1, LONGEST_PERIOD + 1)] == call[:, None]).any(axis=1)) & (
         call != NONE
     )
+    is_write = rows.equals("access", *WRITING)[calls]
+    is_suspect |= is_write & (both["arguments"][new - 1] == arguments) & (arguments != NONE)
     parents = rows.hashes("parent_span_id")[calls]
     last = starts + lengths - 1
     before = {

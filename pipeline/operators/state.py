@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from pipeline.core.loops import Totals
 from pipeline.core.plain import StateError, decode, encode
+from pipeline.core.runs import Loop, Run, Seen
 from pipeline.core.sameness import Call
-from pipeline.core.watch import Loop, Run, Seen, Totals, Watch
+from pipeline.core.watch import Watch
 from pipeline.correlation.case import Case
 from pipeline.correlation.facts import Ledger
 from pipeline.correlation.topology import Topology
@@ -21,7 +23,7 @@ from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident
 from schemas.signals import Action, Fact, Signal, Usage
 
-FORMAT = 1  # grows with every change of what is saved
+FORMAT = 2  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
