@@ -18,7 +18,7 @@ from pipeline.core.panes import NEVER, Closed, Judged, Panes, Part, TimeRules
 from pipeline.core.reduce import facts_of, usage_in
 from pipeline.core.rows import Rows, with_sessions
 from pipeline.core.sessions import SessionIndex
-from pipeline.detectors import feedback_loop, governance, kubernetes, metric_jump, token_burn
+from pipeline.detectors import feedback_loop, governance, kubernetes, metric_jump, monologue, token_burn
 from schemas.codecs import Decoded
 from schemas.errors import Outcome
 from schemas.events import TOPIC_RECORDS
@@ -31,7 +31,7 @@ Detector = Callable[[Rows, Any, Limits], list[Signal]]
 
 # every detector that needs one session or one resource; a test finds one that is missing here
 DETECTORS: dict[str, tuple[Any, ...]] = {
-    "agent_span": (feedback_loop, token_burn, governance),
+    "agent_span": (feedback_loop, monologue, token_burn, governance),
     "metric_point": (metric_jump,),
     "cluster_event": (kubernetes,),
 }

@@ -19,6 +19,7 @@ from pipeline.correlation.topology import Topology
 from pipeline.detectors.call_rate import Minutes
 from pipeline.detectors.kubernetes import Said
 from pipeline.detectors.metric_jump import Series
+from pipeline.detectors.monologue import Monologue
 from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident
 from schemas.signals import Action, Fact, Signal, Usage
@@ -27,8 +28,8 @@ FORMAT = 2  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Action, Ahead, Call, Case, Evidence, Fact, Incident, Ledger, Loop, Minutes, Run, Said, Seen, Series, Signal,
-        Silence, Topology, Totals, Usage, Watch,
+        Action, Ahead, Call, Case, Evidence, Fact, Incident, Ledger, Loop, Minutes, Monologue, Run, Said, Seen, Series,
+        Signal, Silence, Topology, Totals, Usage, Watch,
     )
 }  # fmt: skip
 
