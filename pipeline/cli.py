@@ -61,6 +61,18 @@ def parser() -> argparse.ArgumentParser:
     for each in reading.choices.values():
         each.add_argument("--json", action="store_true")
 
+    tail = commands.add_parser("tail", help="what agents do, what systems do and incidents, as they happen")
+    tail.add_argument("--scope", metavar="S", help="only resources whose name begins so: cluster, or cluster/namespace")
+    tail.add_argument("--agent", metavar="A", help="only this agent")
+    tail.add_argument(
+        "--since", metavar="T", help="what was written since: 10m, 2h, an RFC 3339 time, or start; default: from now on"
+    )
+    tail.add_argument("--once", action="store_true", help="end where the log ends now")
+
+    trail = commands.add_parser("trail", help="how one change came about, from prompt to mutation, and what followed")
+    trail.add_argument("what", metavar="RESOURCE|ACTION", help="cluster/namespace/kind/name, or the action's span id")
+    trail.add_argument("--json", action="store_true")
+
     rules = commands.add_parser("rules", help="alert rules")
     checking = rules.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = checking.add_parser("check", help="schema, fields, and the tests inside the files")
