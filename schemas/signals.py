@@ -68,6 +68,7 @@ class Action:
     approval: str | None = None
     approved_by: str | None = None
     summary: str | None = None
+    expects: str | None = None
     observed: str = "[]"
     has_lost_reads: bool = False
     context_facts: str = "[]"

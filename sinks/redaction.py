@@ -47,7 +47,7 @@ TEXT_FIELDS: dict[type[Row], tuple[str, ...]] = {
 }
 JSON_FIELDS: dict[type[Row], tuple[str, ...]] = {
     Signal: ("evidence",),
-    Action: ("tool_args", "observed", "context_facts"),
+    Action: ("tool_args", "observed", "context_facts", "expects"),
     Fact: ("labels",),
 }
 

@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.core.limits import Limits
+from pipeline.core.observed import ObservedMemory, actions_of
 from pipeline.core.rows import Rows, with_sessions
 from pipeline.core.sessions import SessionIndex
 from schemas import registry
@@ -113,11 +114,12 @@ def closed_rows(frame: pl.DataFrame) -> pl.DataFrame:
 def run_detector(module: ModuleType, frames: Sequence[pl.DataFrame], limits: Limits | None = None) -> list[Signal]:
     """The signals of a detector over frames of closed rows, one call each, memory carried on."""
     index = SessionIndex()
-    memory = module.fresh(index)
+    memory, observed = module.fresh(index), ObservedMemory(index)
     found = []
-    for rows in frames:
-        is_spans = "session_id" in rows.columns
-        found += module.detect(
-            with_sessions(Rows(rows, PANE), index) if is_spans else Rows(rows, PANE), memory, limits or Limits()
-        )
+    for frame_of_panes in frames:
+        rows = Rows(frame_of_panes, PANE)
+        if "span_id" in frame_of_panes.columns:
+            with_sessions(rows, index)
+            rows.actions = actions_of(rows, observed)
+        found += module.detect(rows, memory, limits or Limits())
     return found

@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from schemas.signals import Action
+
 EvidenceType = Literal["signal", "symptom", "action", "fact", "change"]
 
 
@@ -24,3 +26,9 @@ def reference(
 def span_reference(row: dict[str, Any], shows: str) -> dict[str, Any]:
     """The reference to an AgentSpan row."""
     return reference(row, "agent.traces.v1", row["span_id"], shows, kind="signal", resource=row["target"])
+
+
+def action_reference(action: Action, shows: str) -> dict[str, Any]:
+    """The reference to an agent's action."""
+    row = {"partition": action.partition, "offset": action.offset, "event_time": action.end_time}
+    return reference(row, action.topic, action.span_id, shows, kind="action", resource=action.target)

@@ -1,39 +1,56 @@
 """Limits: what an agent may do. Declared in `limits.yml`, asked by detectors; needs no file (then nothing is limited).
 
     version: 3
+    effective_from: 2026-03-02T00:00:00Z    # event time; absent: always
     limits:
-      - match: {agent_id: seo-agent}        # tenant, agent_id, tool_name, target; `*` and `?` match, absent matches all
+      - match: {agent_id: seo-agent}        # shell patterns; absent matches all
         tokens_per_session: 2000000
       - match: {tool_name: kubernetes.*, target: prod-*}
         needs_approval: true
 
-Of several entries that match, the last one that states a limit wins: write the general first.
+Of several entries that match, the last one that states a limit wins: write the general first. Every limit there is:
+pipeline/limits.md. A version replaces the one `before` it from `effective_from` on; a pane goes by the version that was
+in force at its start, and signals and incidents name it.
 """
 
+from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    PrivateAttr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+
+from schemas.times import parse_time
+
+MOST_ANSWERS = 50_000  # that are kept of one version, so that patterns are matched once a combination
+Pattern = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
 
 class Match(BaseModel):
     """Which calls an entry is about; shell patterns."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    tenant: str = "*"
-    agent_id: str = "*"
-    tool_name: str = "*"
-    target: str = "*"
+    tenant: Pattern = "*"
+    agent_id: Pattern = "*"
+    agent_version: Pattern = "*"
+    tool_name: Pattern = "*"
+    target: Pattern = "*"
 
-    def covers(self, tenant: str, agent_id: str, tool_name: str | None = None, target: str | None = None) -> bool:
-        """An entry that names a tool or a target says nothing of calls without one."""
-        pairs = (
-            (tenant, self.tenant),
-            (agent_id, self.agent_id),
-            (tool_name, self.tool_name),
-            (target, self.target),
-        )
-        return all(pattern == "*" or (value is not None and fnmatchcase(value, pattern)) for value, pattern in pairs)
+    def covers(self, **call: str | None) -> bool:
+        """An entry that names a version, a tool or a target says nothing of calls without one."""
+        for name, pattern in self:
+            value = call.get(name)
+            if pattern != "*" and (value is None or not fnmatchcase(value, pattern)):
+                return False
+        return True
 
 
 class Limit(BaseModel):
@@ -44,30 +61,99 @@ class Limit(BaseModel):
     tokens_per_session: PositiveInt | None = None
     calls_per_session: PositiveInt | None = None
     max_steps: PositiveInt | None = None
+    allowed_tools: tuple[Pattern, ...] | None = None
+    allowed_targets: tuple[Pattern, ...] | None = None
     needs_approval: bool | None = None
     may_poll: bool | None = None  # asking this tool again and again, with the same answer, is no loop
     volatile_arguments: tuple[str, ...] | None = None  # names of arguments that do not make a call another one
+    needs_read_first: bool | None = None
+    needs_summary: bool | None = None
+    needs_canary: bool | None = None
+    may_change_permissions: bool | None = None
+    may_change_in_freeze: bool | None = None
 
 
 class Limits(BaseModel):
-    """All limits in force, and their version, which every signal names."""
+    """All limits of one version, and the version before it. Signals name the version they went by."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     version: int = Field(default=0, ge=0)
+    effective_from: int | None = None  # microseconds UTC
     limits: tuple[Limit, ...] = ()
+    before: "Limits | None" = None
+    _answers: dict[tuple[str | None, ...], Any] = PrivateAttr(default_factory=dict)
+
+    @field_validator("effective_from", mode="before")
+    @classmethod
+    def _time(cls, value: Any) -> int | None:
+        if value is not None and not isinstance(value, str | int | datetime):
+            raise ValueError("write a moment with its zone, as in 2026-03-01T12:00:00Z")
+        return None if value is None else parse_time(value)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Limits":
+        older = self.before
+        if older is not None and self.version <= older.version:
+            raise ValueError(f"version {self.version} replaces version {older.version}; number versions upwards")
+        if older is not None and (self.effective_from is None or self.effective_from <= (older.effective_from or 0)):
+            raise ValueError(
+                f"version {self.version} needs an effective_from later than that of version {older.version}"
+            )
+        return self
+
+    def in_force(self, moment: int) -> "Limits":
+        """The version that holds at this moment of event time; none limits anything before the first."""
+        if self.effective_from is None or self.effective_from <= moment:
+            return self
+        return self.before.in_force(moment) if self.before is not None else Limits()
+
+    @property
+    def changes(self) -> list[int]:
+        """The moments at which another version comes into force, oldest first."""
+        earlier = self.before.changes if self.before is not None else []
+        return earlier if self.effective_from is None else [*earlier, self.effective_from]
+
+    def states(self, *names: str) -> bool:
+        """Whether any entry states one of these limits: if not, nothing needs to be asked."""
+        key = ("states", *names)
+        if key not in self._answers:
+            self._answers[key] = any(getattr(entry, name) is not None for entry in self.limits for name in names)
+        return bool(self._answers[key])
 
     def value(
-        self, name: str, tenant: str, agent_id: str, tool_name: str | None = None, target: str | None = None
+        self,
+        name: str,
+        tenant: str,
+        agent_id: str,
+        tool_name: str | None = None,
+        target: str | None = None,
+        agent_version: str | None = None,
     ) -> Any:
         """The limit called `name` for this agent and call, None where there is none."""
-        found = None
-        for entry in self.limits:
-            stated = getattr(entry, name)
-            if stated is not None and entry.match.covers(tenant, agent_id, tool_name, target):
-                found = stated
-        return found
+        if not self.states(name):
+            return None
+        key = (name, tenant, agent_id, tool_name, target, agent_version)
+        if key not in self._answers:
+            if len(self._answers) >= MOST_ANSWERS:
+                self._answers.clear()
+            call = {
+                "tenant": tenant, "agent_id": agent_id, "agent_version": agent_version, "tool_name": tool_name,
+                "target": target,
+            }  # fmt: skip
+            found = None
+            for entry in self.limits:
+                stated = getattr(entry, name)
+                if stated is not None and entry.match.covers(**call):
+                    found = stated
+            self._answers[key] = found
+        return self._answers[key]
 
     @property
     def rule_version(self) -> str:
         """Version of the detectors and of the limits, as it stands in signals and incidents."""
         return f"1+limits.{self.version}" if self.version else "1"
+
+
+def is_named(value: str, patterns: tuple[str, ...]) -> bool:
+    """Whether one of these shell patterns matches."""
+    return any(fnmatchcase(value, pattern) for pattern in patterns)

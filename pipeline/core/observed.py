@@ -26,7 +26,7 @@ ACTING = ("write", "destructive", "provision")
 ACTION_COLUMNS = (
     "tenant", "trace_id", "span_id", "session_id", "root_session_id", "agent_id", "agent_version", "task_type",
     "requested_by", "operation", "tool_name", "tool_args", "access", "target", "start_time", "event_time", "status",
-    "approval", "approved_by", "summary", "partition", "offset",
+    "approval", "approved_by", "summary", "expects", "partition", "offset",
 )  # fmt: skip
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]

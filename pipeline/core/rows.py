@@ -1,6 +1,6 @@
 """Rows of closed panes as a detector gets them: the frame, and its numeric columns as numpy, each read once."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -9,6 +9,7 @@ import polars as pl
 
 from pipeline.core.panes import mix
 from pipeline.core.sessions import Hashes, SessionIndex, Slots, Times
+from schemas.signals import Action
 
 
 class Rows:
@@ -17,11 +18,13 @@ class Rows:
     held: the frame as it came; order: the place in it of each row (None: it is in order). Putting a frame of text
     columns in order costs more than all that is asked of most of them, so only numbers are, and the rows one takes.
     slots: for AgentSpan rows the slot of each row's session; empty otherwise.
+    actions: for AgentSpan rows the actions among them, each with what its session had observed before it.
     """
 
     def __init__(self, held: pl.DataFrame, pane_size: int, order: Slots | None = None) -> None:
         self.pane_size = pane_size
         self.slots: Slots = np.zeros(0, dtype=np.int64)
+        self.actions: Sequence[Action] = ()
         self._held = held
         self._order = order
         self._frame: pl.DataFrame | None = None
@@ -100,3 +103,11 @@ def with_sessions(rows: Rows, index: SessionIndex) -> Rows:
     if len(rows):
         rows.slots = index.slots(mix([rows.hashes("tenant"), rows.hashes("session_id")]), rows.ints("event_time"))
     return rows
+
+
+def asked(rows: Rows, places: Slots, names: tuple[str, ...], ask: Callable[..., Any]) -> "np.ndarray[Any, Any]":
+    """What `ask` says of these columns for each of these rows; it is called once a combination, not once a row."""
+    combined = mix([rows.hashes(name)[places] for name in names])
+    _, first, inverse = np.unique(combined, return_index=True, return_inverse=True)
+    answers = [ask(*values) for values in rows.take(places[first], names).rows()]
+    return np.array(answers)[inverse]

@@ -164,13 +164,8 @@ def governance_gaps(case: Case, limits: Limits) -> tuple[GovernanceGap, ...]:
             gaps.append(
                 GovernanceGap(component=agent, failure_point=where, gap="token budget: none", references=references)
             )
-    for name, gap in (
-        ("token_burn.session", "token budget: passed, nothing stopped the session"),
-        ("governance.step_limit", "step limit: passed, nothing stopped the session"),
-        ("governance.approval_denied", "approval: denied, the call ran all the same"),
-    ):
-        if name in case.newest:
-            signal = case.newest[name]
+    for _, signal in sorted(case.newest.items()):
+        if gap := signal.details.get("gap"):
             cited = tuple(item["event_id"] for item in signal.details["references"])
             gaps.append(GovernanceGap(component=agent, failure_point=signal.summary, gap=gap, references=cited))
     return tuple(gaps)

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.core.limits import Limits
 from pipeline.correlation import build_failure, build_session
 from pipeline.correlation.build_failure import Surroundings
-from pipeline.correlation.candidates import CHANGES
+from pipeline.correlation.candidates import CHANGES, PAPER, is_effect_of
 from pipeline.correlation.case import (
     REOPENS_WITHIN,
     Case,
@@ -19,11 +19,11 @@ from pipeline.correlation.case import (
     add_symptom,
     opened,
 )
-from pipeline.correlation.facts import Ledger
+from pipeline.correlation.facts import Ledger, is_frozen
 from pipeline.correlation.topology import Relation, Topology, node_key
-from pipeline.detectors import call_rate
+from pipeline.detectors import call_rate, careless_change
 from schemas.incidents import Incident
-from schemas.resources import scope_of
+from schemas.resources import kind_of, scope_of
 from schemas.signals import Action, Fact, Row, Signal, Usage, compact_json
 from schemas.times import MINUTE
 
@@ -46,6 +46,7 @@ class Correlator:
         self._actions: list[Action] = []
         self._changes: list[Fact] = []
         self._rates = call_rate.fresh()
+        self._staged = careless_change.fresh()
         self._weak: list[Signal] = []
         self.cases: list[Case] = []  # open, and resolved a short while ago; oldest first
         self.said: dict[str, Incident] = {}  # incident id -> what was said last of each case
@@ -63,6 +64,7 @@ class Correlator:
         twin._actions = list(self._actions)
         twin._changes = list(self._changes)
         twin._rates = copy.deepcopy(self._rates)
+        twin._staged = copy.deepcopy(self._staged)
         twin._weak = list(self._weak)
         twin.cases = [_twin_of(case) for case in self.cases]
         twin.said = dict(self.said)
@@ -76,6 +78,7 @@ class Correlator:
             "actions": self._actions,
             "changes": self._changes,
             "rates": self._rates.saved(),
+            "staged": self._staged.saved(),
             "weak": self._weak,
             "cases": self.cases,
             "said": self.said,
@@ -86,6 +89,7 @@ class Correlator:
         self.topology, self.ledger = saved["topology"], saved["ledger"]
         self._actions, self._changes, self._weak = saved["actions"], saved["changes"], saved["weak"]
         self._rates.restore(saved["rates"])
+        self._staged.restore(saved["staged"])
         self.cases, self.said = saved["cases"], saved["said"]
 
     def apply(self, pane: int, rows: Sequence[Row]) -> list[Incident]:
@@ -102,7 +106,11 @@ class Correlator:
         for action in actions:
             self.topology.see(action.target)
             self._actions.append(action)
-        signals += call_rate.detect(usage, pane, self.pane_size, self._rates, self.limits)
+        limits = self.limits.in_force(pane)
+        signals += call_rate.detect(usage, pane, self.pane_size, self._rates, limits)
+        signals += careless_change.detect(
+            actions, self._changes, self._windows, self._is_own_effect, pane, self.pane_size, self._staged, limits
+        )
         for signal in sorted(signals, key=lambda s: (s.window_start, s.window_end, s.type, s.signal_id)):
             self._route(signal, now)
         if facts or actions or signals:
@@ -118,6 +126,20 @@ class Correlator:
             case.status, case.resolved_at = "resolved", at
             out += self._revision(case, at)
         return out
+
+    def _windows(self, action: Action) -> list[Fact]:
+        """Freezes and maintenance windows that an action ran into, unless it is the work they are for."""
+        if kind_of(action.target) in PAPER:
+            return []
+        own = (action.session_id, action.agent_id)
+        found = is_frozen(action, self.ledger, self.topology)
+        return [fact for fact in found if fact.session_id != own[0] and fact.actor != own[1]]
+
+    def _is_own_effect(self, change: Fact, action: Action) -> bool:
+        """Whether a change in the cluster is what the session of this action did there before."""
+        return any(
+            earlier.session_id == action.session_id and is_effect_of(change, earlier) for earlier in self._actions
+        )
 
     def _learn(self, fact: Fact) -> None:
         self.topology.see(fact.resource)
@@ -137,6 +159,8 @@ class Correlator:
             kept = {case.incident_id for case in self.cases}
             self.said = {name: incident for name, incident in self.said.items() if name in kept}
         self.ledger.expire(now)
+        self._staged.expire(now)
+        self._rates.expire(now)
 
     def _route(self, signal: Signal, now: int) -> None:
         if signal.family == "symptom":
@@ -221,11 +245,12 @@ class Correlator:
 
     def _revision(self, case: Case, now: int) -> list[Incident]:
         """The incident as it stands, if it says anything new."""
+        limits = self.limits.in_force(now - self.pane_size)
         if case.subject == "place":
-            around = Surroundings(self._actions, self._changes, self.ledger, self.topology, self.limits)
+            around = Surroundings(self._actions, self._changes, self.ledger, self.topology, limits)
             incident = build_failure.build(case, now, around)
         else:
-            incident = build_session.build(case, now, self.limits)
+            incident = build_session.build(case, now, limits)
         said = compact_json(incident.model_dump(mode="json", exclude={"revision", "updated_at"}))
         if said == case.said:
             return []

@@ -78,7 +78,14 @@ def detect(rows: Rows, memory: Columns, limits: Limits) -> list[Signal]:
                 detected_at=row["pane"] + rows.pane_size,
                 score=round(tokens / limit, 2),
                 summary=shows,
-                evidence=compact_json({"tokens": tokens, "limit": limit, "references": [span_reference(row, shows)]}),
+                evidence=compact_json(
+                    {
+                        "gap": "token budget: passed, nothing stopped the session",
+                        "tokens": tokens,
+                        "limit": limit,
+                        "references": [span_reference(row, shows)],
+                    }
+                ),
                 rule_version=limits.rule_version,
             )
         )

@@ -5,7 +5,7 @@ marker to every partition of `signals.v1`.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,15 @@ from pipeline.core.panes import NEVER, Closed, Judged, Panes, Part, TimeRules
 from pipeline.core.reduce import facts_of, usage_in
 from pipeline.core.rows import Rows, with_sessions
 from pipeline.core.sessions import SessionIndex
-from pipeline.detectors import feedback_loop, governance, kubernetes, metric_jump, monologue, token_burn
+from pipeline.detectors import (
+    feedback_loop,
+    governance,
+    kubernetes,
+    metric_jump,
+    monologue,
+    token_burn,
+    unguarded_change,
+)
 from schemas.codecs import Decoded
 from schemas.errors import Outcome
 from schemas.events import TOPIC_RECORDS
@@ -31,7 +39,7 @@ Detector = Callable[[Rows, Any, Limits], list[Signal]]
 
 # every detector that needs one session or one resource; a test finds one that is missing here
 DETECTORS: dict[str, tuple[Any, ...]] = {
-    "agent_span": (feedback_loop, monologue, token_burn, governance),
+    "agent_span": (feedback_loop, monologue, token_burn, governance, unguarded_change),
     "metric_point": (metric_jump,),
     "cluster_event": (kubernetes,),
 }
@@ -44,7 +52,6 @@ UNUSED = (
     "context_limit",
     "attempt",
     "error_type",
-    "expects",
 )
 SPAN = 60 * MINUTE  # panes are worked on together up to this much event time, so that expiry falls between calls
 MINUTE_OF_RECORDS = (
@@ -146,7 +153,8 @@ class DetectOperator:
         )
 
     def _messages(self, closed: Closed) -> list[tuple[int, Reduced | Marker]]:
-        found = [placed for rows in _spans(closed.on_time, self.rules.pane) for placed in self._rows(rows)]
+        spans = _spans(closed.on_time, self.rules.pane, self.limits.changes)
+        found = [placed for rows in spans for placed in self._rows(rows)]
         found += self._late(closed.carried)
         by_pane: dict[int, list[Row]] = defaultdict(list)
         for (pane, _), row in zip(found, redact_rows(row for _, row in found), strict=True):
@@ -177,12 +185,14 @@ class DetectOperator:
         newest = int(rows.ints("pane")[-1])
         if self.record == "agent_span":
             with_sessions(rows, self.sessions)
-            out += [(self.rules.pane_of(action.end_time), action) for action in actions_of(rows, self._observed)]
+            rows.actions = actions_of(rows, self._observed)
+            out += [(self.rules.pane_of(action.end_time), action) for action in rows.actions]
             out += [(usage.pane, usage) for usage in usage_in(rows, self.source)]
         elif self.record == "cluster_event":
             out += [(self.rules.pane_of(fact.event_time), fact) for fact in facts_of(rows.frame)]
+        limits = self.limits.in_force(int(rows.ints("pane")[0]))
         for detect, memory in self._detectors:
-            out += [(signal.detected_at - size, signal) for signal in detect(rows, memory, self.limits)]
+            out += [(signal.detected_at - size, signal) for signal in detect(rows, memory, limits)]
         if self.record == "agent_span":
             self.sessions.expire(newest)
         else:
@@ -209,12 +219,15 @@ def partition_of(tenant: str, partitions: int) -> int:
     return int(stable_hash(tenant), 16) % partitions
 
 
-def _spans(part: Part, pane_size: int) -> list[Rows]:
-    """The rows cut at whole hours of event time: where it is cut depends on the rows, not on the batch."""
+def _spans(part: Part, pane_size: int, changes: Sequence[int]) -> list[Rows]:
+    """The rows cut at whole hours of event time, and where other limits come into force: never where a batch ends."""
     if not part.frame.height:
         return []
-    hours = part.frame["pane"].to_numpy()[part.order] // SPAN
-    cuts = np.flatnonzero(np.diff(hours)) + 1
+    panes = part.frame["pane"].to_numpy()[part.order]
+    is_cut = np.diff(panes // SPAN) != 0
+    if changes:
+        is_cut |= np.diff(np.searchsorted(np.array(changes), panes, side="right")) != 0
+    cuts = np.flatnonzero(is_cut) + 1
     if not cuts.size:
         return [Rows(part.frame, pane_size, part.order)]
     return [Rows(part.frame[places], pane_size) for places in np.split(part.order, cuts)]

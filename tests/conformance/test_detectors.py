@@ -26,7 +26,9 @@ from schemas.times import MINUTE
 from tests.builders import PANE, closed_rows, frame, run_detector
 from tests.corpus.generate import corpus
 
-LIMITS = Limits.model_validate({"version": 1, "limits": [{"tokens_per_session": 500_000, "max_steps": 20}]})
+LIMITS = Limits.model_validate(
+    {"version": 1, "limits": [{"tokens_per_session": 500_000, "max_steps": 20, "needs_approval": True}]}
+)
 CASES = [(record, module) for record, modules in DETECTORS.items() for module in modules]
 SHOWN_BY = {"monologue": ["loop.no_tool"]}  # families that show a detector what the story does not
 IDS = [module.__name__.rsplit(".", 1)[1] for _, module in CASES]

@@ -130,7 +130,7 @@ def stale_decision(scene: Scene, _: int) -> None:
     for _ in range(scene.rng.randint(2, 5)):
         run.read()
     changed = {"value": str(seen * 2), "previous_value": str(seen), "actor": "on-call", "actor_kind": "human"}
-    scene.cluster(run.now - 20 * MICROS, "scale", target, reason="ScalingReplicaSet", **changed)
+    scene.cluster(run.now, "scale", target, reason="ScalingReplicaSet", **changed)
     run.rest(scene.rng.uniform(15, 60))
     _writes(run, target, expects=f'{{"replicas":{seen}}}', summary=f"{seen} replicas are too few")
     goes_on(run)

@@ -59,10 +59,10 @@ def burn_of_session(scene: Scene, _: int) -> None:
     while used < limit * 1.6:
         before = used
         run.think(grows=scene.rng.randint(2_000, 6_000), output=scene.rng.randint(400, 1_500))
-        run.call(*_new_call(scene))
         used = sum(tokens_of(event) for event in scene.told() if event["operation"] == "chat")
         if before <= limit < used:
             scene.begins(run.now)
+        run.call(*_new_call(scene))
 
 
 def burn_of_baseline(scene: Scene, seed: int) -> None:

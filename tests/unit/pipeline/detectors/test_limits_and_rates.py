@@ -1,4 +1,4 @@
-"""Token burn, governance and call rate."""
+"""Token burn and call rate."""
 
 import random
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.limits import Limits
-from pipeline.detectors import call_rate, governance, token_burn
+from pipeline.detectors import call_rate, token_burn
 from schemas.signals import Signal
 from schemas.times import MINUTE
 from tests.builders import PANE, T0, closed_rows, frame, run_detector, span, usage
@@ -45,28 +45,6 @@ def test_cache_reads_and_summed_spans_are_not_burn() -> None:
 def test_without_a_limit_nothing_burns() -> None:
     assert burn([chat(1, 10**9)], Limits()) == []
     assert burn([chat(1, 10**9, agent_id="another")], limits(tokens_per_session=1000)) == []
-
-
-def governed(spans: list[dict[str, Any]], allowed: Limits | None = None) -> list[str]:
-    found = run_detector(governance, [closed_rows(frame("agent_span", spans))], allowed)
-    return [signal.type for signal in found]
-
-
-def test_a_step_above_the_limit_is_a_breach_once_a_session() -> None:
-    assert governed([span(i, step=i, max_steps=3) for i in range(3)]) == []
-    assert governed([span(i, step=i, max_steps=3) for i in range(6)]) == ["governance.step_limit"]
-
-
-def test_the_tighter_of_declared_and_own_step_limit_counts() -> None:
-    assert governed([span(1, step=3, max_steps=9)], limits(max_steps=2)) == ["governance.step_limit"]
-    assert governed([span(1, step=3)], limits(max_steps=2)) == ["governance.step_limit"]
-
-
-def test_a_denied_call_that_ran_is_a_breach_and_one_that_did_not_run_is_none() -> None:
-    denied = {"access": "write", "approval": "denied"}
-    assert governed([span(1, **denied)]) == ["governance.approval_denied"]
-    assert governed([span(1, status="error", **denied)]) == []
-    assert governed([span(1, access="read", approval="denied")]) == []
 
 
 def rates(calls: list[int]) -> list[Signal]:
