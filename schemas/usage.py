@@ -4,6 +4,7 @@ One message a tenant and pane instead of one a row: it is written and read as co
 """
 
 import io
+from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
@@ -14,7 +15,9 @@ KEY = ("agent_id", "agent_version", "task_type", "operation", "model", "tool_nam
 SUMS = (
     "calls", "errors", "input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "duration_ms",
 )  # fmt: skip
+COUNTED_CALLS = ("chat", "execute_tool", "retrieval", "handoff")  # an `invoke_agent` span sums its children
 COLUMNS: dict[str, Any] = {**dict.fromkeys(KEY, pl.String), **dict.fromkeys(SUMS, pl.Int64)}
+PLACED: dict[str, Any] = {"tenant": pl.String, "pane": pl.Int64, "source": pl.String, **COLUMNS}
 
 
 def usage_of(tenant: str, pane: int, source: str, sums: pl.DataFrame) -> Usage:
@@ -22,6 +25,12 @@ def usage_of(tenant: str, pane: int, source: str, sums: pl.DataFrame) -> Usage:
     body = io.BytesIO()
     sums.select(*COLUMNS).write_ipc_stream(body, compression="lz4", compat_level=pl.CompatLevel.oldest())
     return Usage(tenant=tenant, pane=pane, source=source, rows=sums.height, table=body.getvalue())
+
+
+def tables_of(usage: Iterable[Usage]) -> pl.DataFrame:
+    """The sums of several messages below each other."""
+    tables = [table_of(message) for message in usage]
+    return pl.concat(tables) if tables else pl.DataFrame(schema=PLACED)
 
 
 def table_of(usage: Usage) -> pl.DataFrame:

@@ -28,6 +28,12 @@ def span_reference(row: dict[str, Any], shows: str) -> dict[str, Any]:
     return reference(row, "agent.traces.v1", row["span_id"], shows, kind="signal", resource=row["target"])
 
 
+def usage_reference(signal_id: str, at: int, shows: str) -> dict[str, Any]:
+    """The reference to what was used: a sum over many messages, which no single one shows."""
+    row = {"partition": -1, "offset": -1, "event_time": at}
+    return reference(row, "signals.v1", signal_id, shows, kind="signal", resource=None)
+
+
 def action_reference(action: Action, shows: str) -> dict[str, Any]:
     """The reference to an agent's action."""
     row = {"partition": action.partition, "offset": action.offset, "event_time": action.end_time}

@@ -15,7 +15,7 @@ in force at its start, and signals and incidents name it.
 
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -28,10 +28,12 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.signals import stable_hash
 from schemas.times import parse_time
 
 MOST_ANSWERS = 50_000  # that are kept of one version, so that patterns are matched once a combination
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+BudgetOf = Literal["tenant", "agent", "model", "tool"]
 
 
 class Match(BaseModel):
@@ -41,11 +43,12 @@ class Match(BaseModel):
     tenant: Pattern = "*"
     agent_id: Pattern = "*"
     agent_version: Pattern = "*"
+    model: Pattern = "*"
     tool_name: Pattern = "*"
     target: Pattern = "*"
 
     def covers(self, **call: str | None) -> bool:
-        """An entry that names a version, a tool or a target says nothing of calls without one."""
+        """An entry that names a version, a model, a tool or a target says nothing of calls without one."""
         for name, pattern in self:
             value = call.get(name)
             if pattern != "*" and (value is None or not fnmatchcase(value, pattern)):
@@ -60,6 +63,9 @@ class Limit(BaseModel):
     match: Match = Match()
     tokens_per_session: PositiveInt | None = None
     calls_per_session: PositiveInt | None = None
+    tokens_per_day: PositiveInt | None = None
+    calls_per_day: PositiveInt | None = None
+    budget_of: BudgetOf = "agent"  # whose budget `..._per_day` is: each agent's, or that of all that the entry covers
     max_steps: PositiveInt | None = None
     allowed_tools: tuple[Pattern, ...] | None = None
     allowed_targets: tuple[Pattern, ...] | None = None
@@ -71,6 +77,22 @@ class Limit(BaseModel):
     needs_canary: bool | None = None
     may_change_permissions: bool | None = None
     may_change_in_freeze: bool | None = None
+
+    @property
+    def is_budget(self) -> bool:
+        """Whether it states what may be used in a day."""
+        return self.tokens_per_day is not None or self.calls_per_day is not None
+
+
+class Budget(BaseModel):
+    """What may be used in a day, and by whom: `budget_of` says what `subject` is. `key` tells budgets apart."""
+
+    model_config = ConfigDict(frozen=True)
+    budget_of: BudgetOf
+    subject: str
+    key: str
+    tokens: int | None
+    calls: int | None
 
 
 class Limits(BaseModel):
@@ -134,8 +156,7 @@ class Limits(BaseModel):
             return None
         key = (name, tenant, agent_id, tool_name, target, agent_version)
         if key not in self._answers:
-            if len(self._answers) >= MOST_ANSWERS:
-                self._answers.clear()
+            self._make_room()
             call = {
                 "tenant": tenant, "agent_id": agent_id, "agent_version": agent_version, "tool_name": tool_name,
                 "target": target,
@@ -147,6 +168,39 @@ class Limits(BaseModel):
                     found = stated
             self._answers[key] = found
         return self._answers[key]
+
+    def budgets(self, **call: str | None) -> tuple[Budget, ...]:
+        """The daily budgets that this call counts to: of each kind (`budget_of`) the last entry that covers it.
+
+        call: tenant, agent_id, agent_version, model, tool_name, target.
+        """
+        key = ("budgets", *call.values())
+        if key not in self._answers:
+            self._make_room()
+            subjects: dict[BudgetOf, str | None] = {
+                "tenant": call["tenant"],
+                "agent": call["agent_id"],
+                "model": call["model"],
+                "tool": call["tool_name"],
+            }
+            found: dict[BudgetOf, Budget] = {}
+            for entry in self.limits:
+                subject = subjects[entry.budget_of]
+                if entry.is_budget and subject is not None and entry.match.covers(**call):
+                    name = stable_hash(entry.budget_of, subject, entry.match.model_dump())
+                    found[entry.budget_of] = Budget(
+                        budget_of=entry.budget_of,
+                        subject=subject,
+                        key=name,
+                        tokens=entry.tokens_per_day,
+                        calls=entry.calls_per_day,
+                    )
+            self._answers[key] = tuple(found.values())
+        return self._answers[key]  # type: ignore[no-any-return]
+
+    def _make_room(self) -> None:
+        if len(self._answers) >= MOST_ANSWERS:
+            self._answers.clear()
 
     @property
     def rule_version(self) -> str:

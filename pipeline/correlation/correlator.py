@@ -21,11 +21,12 @@ from pipeline.correlation.case import (
 )
 from pipeline.correlation.facts import Ledger, is_frozen
 from pipeline.correlation.topology import Relation, Topology, node_key
-from pipeline.detectors import call_rate, careless_change
+from pipeline.detectors import budget_burn, call_rate, careless_change
 from schemas.incidents import Incident
 from schemas.resources import kind_of, scope_of
 from schemas.signals import Action, Fact, Row, Signal, Usage, compact_json
 from schemas.times import MINUTE
+from schemas.usage import tables_of
 
 KEEP = 90 * MINUTE  # of actions and changes
 WEAK_FOR = 5 * MINUTE  # how long a weak symptom waits for another
@@ -46,6 +47,7 @@ class Correlator:
         self._actions: list[Action] = []
         self._changes: list[Fact] = []
         self._rates = call_rate.fresh()
+        self._budgets = budget_burn.fresh()
         self._staged = careless_change.fresh()
         self._weak: list[Signal] = []
         self.cases: list[Case] = []  # open, and resolved a short while ago; oldest first
@@ -64,6 +66,7 @@ class Correlator:
         twin._actions = list(self._actions)
         twin._changes = list(self._changes)
         twin._rates = copy.deepcopy(self._rates)
+        twin._budgets = copy.deepcopy(self._budgets)
         twin._staged = copy.deepcopy(self._staged)
         twin._weak = list(self._weak)
         twin.cases = [_twin_of(case) for case in self.cases]
@@ -78,6 +81,7 @@ class Correlator:
             "actions": self._actions,
             "changes": self._changes,
             "rates": self._rates.saved(),
+            "budgets": self._budgets.saved(),
             "staged": self._staged.saved(),
             "weak": self._weak,
             "cases": self.cases,
@@ -89,6 +93,7 @@ class Correlator:
         self.topology, self.ledger = saved["topology"], saved["ledger"]
         self._actions, self._changes, self._weak = saved["actions"], saved["changes"], saved["weak"]
         self._rates.restore(saved["rates"])
+        self._budgets.restore(saved["budgets"])
         self._staged.restore(saved["staged"])
         self.cases, self.said = saved["cases"], saved["said"]
 
@@ -99,7 +104,7 @@ class Correlator:
         self._forget(now)
         facts = sorted((row for row in rows if isinstance(row, Fact)), key=lambda f: (f.event_time, f.fact_id))
         actions = sorted((row for row in rows if isinstance(row, Action)), key=lambda a: (a.start_time, a.span_id))
-        usage = [row for row in rows if isinstance(row, Usage)]
+        usage = tables_of(row for row in rows if isinstance(row, Usage))
         signals = [row for row in rows if isinstance(row, Signal)]
         for fact in facts:
             self._learn(fact)
@@ -108,6 +113,7 @@ class Correlator:
             self._actions.append(action)
         limits = self.limits.in_force(pane)
         signals += call_rate.detect(usage, pane, self.pane_size, self._rates, limits)
+        signals += budget_burn.detect(usage, pane, self.pane_size, self._budgets, limits)
         signals += careless_change.detect(
             actions, self._changes, self._windows, self._is_own_effect, pane, self.pane_size, self._staged, limits
         )
@@ -159,6 +165,7 @@ class Correlator:
             kept = {case.incident_id for case in self.cases}
             self.said = {name: incident for name, incident in self.said.items() if name in kept}
         self.ledger.expire(now)
+        self._budgets.expire(now)
         self._staged.expire(now)
         self._rates.expire(now)
 

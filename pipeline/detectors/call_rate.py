@@ -11,7 +11,6 @@ memory  (tenant, agent) -> Minutes; about 2 kB; leaves after 24 h of silence
 
 import math
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -19,13 +18,12 @@ import polars as pl
 
 from pipeline.core.limits import Limits
 from pipeline.core.memory import Memory
-from schemas.signals import Signal, Usage, compact_json, stable_hash
+from schemas.signals import Signal, compact_json, stable_hash
 from schemas.times import MINUTE
-from schemas.usage import table_of
+from schemas.usage import COUNTED_CALLS
 
 KEEP = 24 * 60 * MINUTE
 MINUTES = 120
-COUNTED = ("chat", "execute_tool", "retrieval", "handoff")
 ENOUGH = 20  # minutes with calls before anything is judged
 LEAST_CALLS = 30
 OPENS_AT = 6.0  # robust z on the log scale
@@ -49,17 +47,16 @@ def fresh() -> Memory[tuple[str, str], Minutes]:
 
 
 def detect(
-    usage: Iterable[Usage],
+    usage: pl.DataFrame,
     pane: int,
     pane_size: int,
     memory: Memory[tuple[str, str], Minutes],
     limits: Limits,
 ) -> list[Signal]:
     """Add the calls of one pane, agent by agent; changes `memory`. Fires at most once a minute and agent."""
-    tables = [table_of(message) for message in usage]
-    if not tables:
+    if not usage.height:
         return []
-    counted = pl.concat(tables).filter(pl.col("operation").is_in(COUNTED))
+    counted = usage.filter(pl.col("operation").is_in(COUNTED_CALLS))
     sums = counted.group_by("tenant", "agent_id").agg(pl.col("calls").sum())
     calls = {(tenant, agent): number for tenant, agent, number in sums.iter_rows()}
     minute = pane // MINUTE

@@ -10,12 +10,14 @@ import polars as pl
 
 from pipeline.core.loops import Totals
 from pipeline.core.plain import StateError, decode, encode
+from pipeline.core.rings import Ring
 from pipeline.core.runs import Loop, Run, Seen
 from pipeline.core.sameness import Call
 from pipeline.core.watch import Watch
 from pipeline.correlation.case import Case
 from pipeline.correlation.facts import Ledger
 from pipeline.correlation.topology import Topology
+from pipeline.detectors.budget_burn import Burn
 from pipeline.detectors.call_rate import Minutes
 from pipeline.detectors.kubernetes import Said
 from pipeline.detectors.metric_jump import Series
@@ -28,8 +30,8 @@ FORMAT = 2  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Action, Ahead, Call, Case, Evidence, Fact, Incident, Ledger, Loop, Minutes, Monologue, Run, Said, Seen, Series,
-        Signal, Silence, Topology, Totals, Usage, Watch,
+        Action, Ahead, Burn, Call, Case, Evidence, Fact, Incident, Ledger, Loop, Minutes, Monologue, Ring, Run, Said,
+        Seen, Series, Signal, Silence, Topology, Totals, Usage, Watch,
     )
 }  # fmt: skip
 
