@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(slots=True)
 class Ring:
-    """cells: a row for each thing that is counted, a column for `width` microseconds each; newest: number of the last."""
+    """cells: a row for each thing counted, a column for each `width` microseconds; newest: number of the last."""
 
     width: int
     cells: "np.ndarray[Any, np.dtype[np.int64]]"
