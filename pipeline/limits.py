@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from alerts.rules import documents
 from alerts.rules.documents import Fault
@@ -32,7 +32,7 @@ def _said(fault: Any) -> str:
     place = ".".join(map(str, fault["loc"]))
     if fault["type"] != "extra_forbidden":
         return f"{place}: {fault['msg']}"
-    inside = {"match": Match, "limits": Limit}
+    inside: dict[str, type[BaseModel]] = {"match": Match, "limits": Limit}
     around = next((inside[part] for part in reversed(fault["loc"][:-1]) if part in inside), Limits)
     return f"{place[:100]}: no such name; there are {', '.join(sorted(around.model_fields))}"
 

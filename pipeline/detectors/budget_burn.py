@@ -116,7 +116,7 @@ def _judge(
         if not is_news:
             return []
         shows = f"{_who(budget)} has used up the budget of today: {burn.used[thing]:,} of {most:,} {NAMES[thing]}"
-        details = {"used_today": burn.used[thing], "budget": most}
+        details: dict[str, Any] = {"used_today": burn.used[thing], "budget": most}
         return [_signal(budget, thing, shows, end - pane_size, end, 1.0, details, tenant, limits)]
     if not burn.opened[thing]:
         burn.opened[thing] = pane or 1
