@@ -1,6 +1,6 @@
 """Per-key memory with an expiry in event time, found by bucket and not by scanning."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, TypeVar
 
 from schemas.times import MINUTE
@@ -26,6 +26,14 @@ class Memory(Generic[K, V]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __iter__(self) -> Iterator[K]:
+        return iter(self._values)
+
+    def is_live(self, key: K, at: int) -> bool:
+        """Whether `get` at this moment would hand out a value that is there already."""
+        before = self._touched.get(key)
+        return before is not None and at - before <= self.keep
 
     def peek(self, key: K) -> V | None:
         """The value if there is one, untouched."""

@@ -1,7 +1,9 @@
 """What a case about a session or an agent says: kind, waste, verdict and the limits that were missing. Pure."""
 
+from typing import Any
+
 from pipeline.core.limits import Limits
-from pipeline.correlation.case import Case
+from pipeline.correlation.case import BETWEEN, Case
 from schemas.incidents import (
     SEVERITIES,
     Attribution,
@@ -16,6 +18,12 @@ from schemas.resources import name_of
 from schemas.times import MICROS, format_span
 
 MANY_TOKENS = 1_000_000  # unplanned tokens from which a loop or burn is critical
+DOES = {  # what an agent does, by the type of its loop
+    "feedback_loop.retry_storm": "tries {tools}{on} again and fails",
+    "feedback_loop.no_tool": "says the same and calls no tool",
+    "feedback_loop.ping_pong": "hands to and fro ({tools})",
+    "feedback_loop.fan_out": "starts agents that start agents ({tools})",
+}
 SUMS = (
     "redundant_calls",
     "unplanned_tokens",
@@ -62,10 +70,11 @@ def exhaustion(case: Case) -> Exhaustion | None:
     """The waste of all loops of the case together; None where nothing repeats."""
     if not case.loops:
         return None
-    ledgers = [loop["ledger"] for loop in case.loops.values()]
+    counted = _counted(case)
+    ledgers = [loop["ledger"] for _, loop in counted]
     total = {name: sum(ledger[name] for ledger in ledgers) for name in SUMS}
     first_of_session: dict[str, int] = {}
-    for (session, _), loop in case.loops.items():
+    for session, loop in counted:
         needed = loop["ledger"]["needed_calls"]
         first_of_session[session] = max(first_of_session.get(session, 0), needed)
     needed = sum(first_of_session.values())
@@ -77,6 +86,25 @@ def exhaustion(case: Case) -> Exhaustion | None:
         wall_time_seconds=round(sum(ledger["wall_time_seconds"] for ledger in ledgers), 3),
         **total,
     )
+
+
+def _counted(case: Case) -> list[tuple[str, dict[str, Any]]]:
+    """(session, loop), without loops that say of the same calls what a larger one says: those count once."""
+    counted: list[tuple[str, dict[str, Any]]] = []
+    by_size = sorted(case.loops.items(), key=lambda item: (-item[1]["ledger"]["redundant_calls"], item[0]))
+    for (session, _), loop in by_size:
+        if not any(_is_within(session, loop, other, larger) for other, larger in counted):
+            counted.append((session, loop))
+    return counted
+
+
+def _is_within(session: str, loop: dict[str, Any], other: str, larger: dict[str, Any]) -> bool:
+    """Whether most of a loop's time is that of a larger one, of the same session or between agents."""
+    if session != other and BETWEEN.isdisjoint([loop["type"], larger["type"]]):
+        return False
+    shared: int = min(loop["ended"], larger["ended"]) - max(loop["started"], larger["started"])
+    length: int = loop["ended"] - loop["started"]
+    return shared * 2 > length
 
 
 def _kind(case: Case) -> Kind:
@@ -95,12 +123,13 @@ def _severity(kind: Kind, waste: Exhaustion | None) -> Severity:
 def _title(case: Case, kind: Kind, resource: str | None, waste: Exhaustion | None) -> str:
     who = case.agent_id or "an agent"
     if kind == "feedback_loop" and waste is not None:
-        loop = max(case.loops.values(), key=lambda found: found["repetitions"])
+        loop = max(case.loops.values(), key=lambda found: (found["type"] in BETWEEN, found["repetitions"]))
         tools = ", ".join(loop["tools"][:2])
         on = f" on {name_of(resource)}" if resource else ""
         tokens = f", {tokens_text(waste.unplanned_tokens)} unplanned tokens" if waste.unplanned_tokens else ""
-        rounds = "times" if loop["period"] == 1 else "rounds"
-        return f"{who} repeats {tools}{on}: {loop['repetitions']} {rounds}{tokens}"
+        does = DOES.get(loop["type"], "repeats {tools}{on}").format(tools=tools, on=on)
+        rounds = "rounds" if loop["period"] > 1 else "times"
+        return f"{who} {does}: {loop['repetitions']} {rounds}{tokens}"
     newest = max(case.newest.values(), key=lambda signal: (signal.detected_at, signal.signal_id))
     verb = "uses more than its limit" if kind == "resource_exhaustion" else "goes past a limit"
     return f"{who} {verb}: {newest.summary}"

@@ -18,6 +18,9 @@ QUIET = 5 * MINUTE
 OLDEST_OPEN = 30 * MINUTE  # an open metric jump alone keeps a case open this long after its last symptom
 REOPENS_WITHIN = 15 * MINUTE
 MOST_EVIDENCE = 60
+BETWEEN = frozenset(
+    ["feedback_loop.ping_pong", "feedback_loop.fan_out"]
+)  # of several agents: one incident a delegation
 MOST_RESOURCES = 500
 
 
@@ -41,7 +44,7 @@ class Case:
     sessions: dict[str, None] = field(default_factory=dict)
     roots: set[str] = field(default_factory=set)
     newest: dict[str, Signal] = field(default_factory=dict)  # newest signal of each type
-    loops: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (session, first call) -> evidence
+    loops: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (session, first call) -> what is known
     symptoms: dict[str, int] = field(default_factory=dict)  # resource -> first symptom
     strong: set[str] = field(default_factory=set)  # resources with a strong symptom
     open_series: set[tuple[str | None, str, str | None]] = field(default_factory=set)
@@ -94,7 +97,9 @@ def add_session_signal(case: Case, signal: Signal) -> None:
     case.agent_version = signal.agent_version or case.agent_version
     if signal.family == "feedback_loop":
         first = details["references"][0]["event_id"]
-        case.loops[signal.session_id or "", first] = details
+        whose = (signal.root_session_id if signal.type in BETWEEN else None) or signal.session_id or ""
+        seen = {"type": signal.type, "started": signal.window_start, "ended": signal.window_end}
+        case.loops[whose, first] = details | seen
         case.is_over = details["is_over"] and all(loop["is_over"] for loop in case.loops.values())
         case.quiet = max(case.quiet, details["quiet_after_seconds"] * MICROS)
     add_evidence(case, signal)

@@ -13,6 +13,7 @@ from pipeline.correlation import build_failure, build_session
 from pipeline.correlation.build_failure import Surroundings
 from pipeline.correlation.candidates import CHANGES, PAPER, is_effect_of
 from pipeline.correlation.case import (
+    BETWEEN,
     REOPENS_WITHIN,
     Case,
     add_session_signal,
@@ -176,10 +177,14 @@ class Correlator:
             self._route_session(signal, now)
 
     def _route_session(self, signal: Signal, now: int) -> None:
-        """A session's signal joins the case of its session, of its root, or of its agent; else it opens one."""
+        """A session's signal joins the case of its session, of its root, or of its agent; else it opens one.
+
+        What goes on between agents is one case of the delegation, whichever of them it is said of.
+        """
         root = signal.root_session_id or signal.session_id
         for case in self.cases:
-            if case.subject == "place" or case.agent_id != signal.agent_id:
+            is_between = root in case.roots and (signal.type in BETWEEN or not BETWEEN.isdisjoint(case.newest))
+            if case.subject == "place" or (case.agent_id != signal.agent_id and not is_between):
                 continue
             is_same = signal.session_id is None or signal.session_id in case.sessions or root in case.roots
             if not is_same and case.sessions:

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.limits import Limits
+from pipeline.core.memory import Memory
 from pipeline.core.observed import ObservedMemory, actions_of, late_actions_of
 from pipeline.core.panes import NEVER, Closed, Judged, Panes, Part, TimeRules
 from pipeline.core.reduce import facts_of, usage_in
@@ -21,6 +22,7 @@ from pipeline.core.sessions import SessionIndex
 from pipeline.detectors import (
     feedback_loop,
     governance,
+    hand_off,
     kubernetes,
     metric_jump,
     monologue,
@@ -39,7 +41,7 @@ Detector = Callable[[Rows, Any, Limits], list[Signal]]
 
 # every detector that needs one session or one resource; a test finds one that is missing here
 DETECTORS: dict[str, tuple[Any, ...]] = {
-    "agent_span": (feedback_loop, monologue, token_burn, governance, unguarded_change),
+    "agent_span": (feedback_loop, monologue, hand_off, token_burn, governance, unguarded_change),
     "metric_point": (metric_jump,),
     "cluster_event": (kubernetes,),
 }
@@ -99,7 +101,7 @@ class DetectOperator:
 
     def saved(self) -> Any:
         """The whole state but the run, for a snapshot (pipeline/operators/state.py makes bytes of it)."""
-        memories = [] if self.record == "agent_span" else [memory.saved() for _, memory in self._detectors]
+        memories = [memory.saved() for memory in self._own_memories()]
         return {
             "source": self.source,
             "panes": self.panes.saved(),
@@ -118,9 +120,12 @@ class DetectOperator:
         self._marked_upto, self._whole_from = saved["marked_upto"], saved["whole_from"]
         self.sessions.restore(saved["sessions"])
         self._observed.names = saved["names"]
-        if self.record != "agent_span":
-            for (_, memory), found in zip(self._detectors, saved["memories"], strict=True):
-                memory.restore(found)
+        for memory, found in zip(self._own_memories(), saved["memories"], strict=True):
+            memory.restore(found)
+
+    def _own_memories(self) -> list[Memory[Any, Any]]:
+        """Memories of detectors that are not kept by session: those are saved and expire with the sessions."""
+        return [memory for _, memory in self._detectors if isinstance(memory, Memory)]
 
     def read(self, decoded: Decoded) -> Detected:
         """Take one batch; hand out every row and marker of the panes it completes."""
@@ -195,9 +200,8 @@ class DetectOperator:
             out += [(signal.detected_at - size, signal) for signal in detect(rows, memory, limits)]
         if self.record == "agent_span":
             self.sessions.expire(newest)
-        else:
-            for _, memory in self._detectors:
-                memory.expire(newest)
+        for memory in self._own_memories():
+            memory.expire(newest)
         return out
 
     def _late(self, late: Part) -> list[tuple[int, Row]]:

@@ -19,6 +19,7 @@ from pipeline.correlation.facts import Ledger
 from pipeline.correlation.topology import Topology
 from pipeline.detectors.budget_burn import Burn
 from pipeline.detectors.call_rate import Minutes
+from pipeline.detectors.hand_off import Delegation, Trail
 from pipeline.detectors.kubernetes import Said
 from pipeline.detectors.metric_jump import Series
 from pipeline.detectors.monologue import Monologue
@@ -30,8 +31,8 @@ FORMAT = 2  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Action, Ahead, Burn, Call, Case, Evidence, Fact, Incident, Ledger, Loop, Minutes, Monologue, Ring, Run, Said,
-        Seen, Series, Signal, Silence, Topology, Totals, Usage, Watch,
+        Action, Ahead, Burn, Call, Case, Delegation, Evidence, Fact, Incident, Ledger, Loop, Minutes, Monologue,
+        Ring, Run, Said, Seen, Series, Signal, Silence, Topology, Totals, Trail, Usage, Watch,
     )
 }  # fmt: skip
 

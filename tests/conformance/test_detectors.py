@@ -15,6 +15,7 @@ import pytest
 import pipeline.correlation.correlator
 import pipeline.detectors
 from pipeline.core.limits import Limits
+from pipeline.core.memory import Memory
 from pipeline.core.rows import Rows, with_sessions
 from pipeline.core.sessions import Columns, SessionIndex
 from pipeline.demo.recording import recording_of
@@ -30,7 +31,10 @@ LIMITS = Limits.model_validate(
     {"version": 1, "limits": [{"tokens_per_session": 500_000, "max_steps": 20, "needs_approval": True}]}
 )
 CASES = [(record, module) for record, modules in DETECTORS.items() for module in modules]
-SHOWN_BY = {"monologue": ["loop.no_tool"]}  # families that show a detector what the story does not
+SHOWN_BY = {
+    "monologue": ["loop.no_tool"],
+    "hand_off": ["loop.ping_pong", "loop.fan_out"],
+}  # families that show a detector what the story does not
 IDS = [module.__name__.rsplit(".", 1)[1] for _, module in CASES]
 
 
@@ -108,6 +112,11 @@ def test_memory_of_silent_keys_leaves(record: str, module: ModuleType, panes: di
         assert len(index) > 0
         index.expire(int(rows["event_time"].max()) + index.keep + 30 * MINUTE)  # type: ignore[arg-type]
         assert len(index) == 0
+        if isinstance(memory, Memory):
+            assert len(memory) > 0
+            memory.expire(int(rows["event_time"].max()) + memory.keep + 30 * MINUTE)  # type: ignore[arg-type]
+            assert len(memory) == 0
+            return
         columns = memory if isinstance(memory, Columns) else memory.columns
         assert not any(column.any() for column in columns.data.values())
         return
