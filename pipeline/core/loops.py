@@ -51,6 +51,7 @@ class Found:
     jitter: tuple[str, ...] = ()
     error_share: float = 0.0
     is_over: bool = False
+    sessions: tuple[str, ...] = ()  # the newest, where the loop is not one session's
 
 
 def is_news(at: int, repetitions: int, said_at: int, said_repetitions: int) -> bool:
@@ -107,6 +108,7 @@ def signal_of(row: dict[str, Any], found: Found, pane_size: int, limits: Limits)
                 "ledger": ledger_of(found.needed, found.totals, found.wasted, found.wall_time),
                 "references": found.references,
             }
+            | ({"sessions": list(found.sessions)} if found.sessions else {})
         ),
         rule_version=limits.rule_version,
     )

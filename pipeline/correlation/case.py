@@ -94,6 +94,7 @@ def add_session_signal(case: Case, signal: Signal) -> None:
     if signal.session_id is not None:
         case.sessions[signal.session_id] = None
         case.roots.add(signal.root_session_id or signal.session_id)
+    case.sessions |= dict.fromkeys(details.get("sessions", ()))
     case.agent_version = signal.agent_version or case.agent_version
     if signal.family == "feedback_loop":
         first = details["references"][0]["event_id"]

@@ -22,7 +22,7 @@ from pipeline.correlation.case import (
 )
 from pipeline.correlation.facts import Ledger, is_frozen
 from pipeline.correlation.topology import Relation, Topology, node_key
-from pipeline.detectors import budget_burn, call_rate, careless_change
+from pipeline.detectors import budget_burn, call_rate, careless_change, repeated_run
 from schemas.incidents import Incident
 from schemas.resources import kind_of, scope_of
 from schemas.signals import Action, Fact, Row, Signal, Usage, compact_json
@@ -50,6 +50,7 @@ class Correlator:
         self._rates = call_rate.fresh()
         self._budgets = budget_burn.fresh()
         self._staged = careless_change.fresh()
+        self._runs = repeated_run.fresh()
         self._weak: list[Signal] = []
         self.cases: list[Case] = []  # open, and resolved a short while ago; oldest first
         self.said: dict[str, Incident] = {}  # incident id -> what was said last of each case
@@ -69,6 +70,7 @@ class Correlator:
         twin._rates = copy.deepcopy(self._rates)
         twin._budgets = copy.deepcopy(self._budgets)
         twin._staged = copy.deepcopy(self._staged)
+        twin._runs = copy.deepcopy(self._runs)
         twin._weak = list(self._weak)
         twin.cases = [_twin_of(case) for case in self.cases]
         twin.said = dict(self.said)
@@ -84,6 +86,7 @@ class Correlator:
             "rates": self._rates.saved(),
             "budgets": self._budgets.saved(),
             "staged": self._staged.saved(),
+            "runs": self._runs.saved(),
             "weak": self._weak,
             "cases": self.cases,
             "said": self.said,
@@ -96,6 +99,7 @@ class Correlator:
         self._rates.restore(saved["rates"])
         self._budgets.restore(saved["budgets"])
         self._staged.restore(saved["staged"])
+        self._runs.restore(saved["runs"])
         self.cases, self.said = saved["cases"], saved["said"]
 
     def apply(self, pane: int, rows: Sequence[Row]) -> list[Incident]:
@@ -106,7 +110,8 @@ class Correlator:
         facts = sorted((row for row in rows if isinstance(row, Fact)), key=lambda f: (f.event_time, f.fact_id))
         actions = sorted((row for row in rows if isinstance(row, Action)), key=lambda a: (a.start_time, a.span_id))
         usage = tables_of(row for row in rows if isinstance(row, Usage))
-        signals = [row for row in rows if isinstance(row, Signal)]
+        signals = [row for row in rows if isinstance(row, Signal) and row.family != "failed_run"]
+        failed = [row for row in rows if isinstance(row, Signal) and row.family == "failed_run"]
         for fact in facts:
             self._learn(fact)
         for action in actions:
@@ -118,6 +123,7 @@ class Correlator:
         signals += careless_change.detect(
             actions, self._changes, self._windows, self._is_own_effect, pane, self.pane_size, self._staged, limits
         )
+        signals += repeated_run.detect(failed, usage, pane, self.pane_size, self._runs, limits)
         for signal in sorted(signals, key=lambda s: (s.window_start, s.window_end, s.type, s.signal_id)):
             self._route(signal, now)
         if facts or actions or signals:

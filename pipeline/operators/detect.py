@@ -20,6 +20,7 @@ from pipeline.core.reduce import facts_of, usage_in
 from pipeline.core.rows import Rows, with_sessions
 from pipeline.core.sessions import SessionIndex
 from pipeline.detectors import (
+    failed_run,
     feedback_loop,
     governance,
     hand_off,
@@ -41,7 +42,7 @@ Detector = Callable[[Rows, Any, Limits], list[Signal]]
 
 # every detector that needs one session or one resource; a test finds one that is missing here
 DETECTORS: dict[str, tuple[Any, ...]] = {
-    "agent_span": (feedback_loop, monologue, hand_off, token_burn, governance, unguarded_change),
+    "agent_span": (feedback_loop, monologue, hand_off, failed_run, token_burn, governance, unguarded_change),
     "metric_point": (metric_jump,),
     "cluster_event": (kubernetes,),
 }

@@ -23,6 +23,7 @@ from pipeline.detectors.hand_off import Delegation, Trail
 from pipeline.detectors.kubernetes import Said
 from pipeline.detectors.metric_jump import Series
 from pipeline.detectors.monologue import Monologue
+from pipeline.detectors.repeated_run import Failing
 from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident
 from schemas.signals import Action, Fact, Signal, Usage
@@ -31,8 +32,8 @@ FORMAT = 2  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Action, Ahead, Burn, Call, Case, Delegation, Evidence, Fact, Incident, Ledger, Loop, Minutes, Monologue,
-        Ring, Run, Said, Seen, Series, Signal, Silence, Topology, Totals, Trail, Usage, Watch,
+        Action, Ahead, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Incident, Ledger, Loop, Minutes,
+        Monologue, Ring, Run, Said, Seen, Series, Signal, Silence, Topology, Totals, Trail, Usage, Watch,
     )
 }  # fmt: skip
 

@@ -31,10 +31,12 @@ LIMITS = Limits.model_validate(
     {"version": 1, "limits": [{"tokens_per_session": 500_000, "max_steps": 20, "needs_approval": True}]}
 )
 CASES = [(record, module) for record, modules in DETECTORS.items() for module in modules]
+# families that show a detector what the story does not
 SHOWN_BY = {
     "monologue": ["loop.no_tool"],
     "hand_off": ["loop.ping_pong", "loop.fan_out"],
-}  # families that show a detector what the story does not
+    "failed_run": ["loop.cron"],
+}
 IDS = [module.__name__.rsplit(".", 1)[1] for _, module in CASES]
 
 
