@@ -1,9 +1,24 @@
 """Per-key memory with an expiry in event time, found by bucket and not by scanning."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from schemas.times import MINUTE
+
+
+@runtime_checkable
+class KeepsItself(Protocol):
+    """A memory that is not kept by session: the operator saves it and lets it expire by itself."""
+
+    def saved(self) -> Any:
+        """What is remembered, for a snapshot."""
+
+    def restore(self, saved: Any) -> None:
+        """The other way."""
+
+    def expire(self, at: int) -> None:
+        """Forget what is too old at this moment of event time."""
+
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -22,6 +22,7 @@ DOES = {  # what an agent does, by the type of its loop
     "feedback_loop.retry_storm": "tries {tools}{on} again and fails",
     "feedback_loop.no_tool": "says the same and calls no tool",
     "feedback_loop.ping_pong": "hands to and fro ({tools})",
+    "feedback_loop.restarted": "is restarted and repeats {tools}{on}",
     "feedback_loop.cron": "is started again and fails the same way ({tools}{on})",
     "feedback_loop.fan_out": "starts agents that start agents ({tools})",
 }

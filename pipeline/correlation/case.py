@@ -18,9 +18,8 @@ QUIET = 5 * MINUTE
 OLDEST_OPEN = 30 * MINUTE  # an open metric jump alone keeps a case open this long after its last symptom
 REOPENS_WITHIN = 15 * MINUTE
 MOST_EVIDENCE = 60
-BETWEEN = frozenset(
-    ["feedback_loop.ping_pong", "feedback_loop.fan_out"]
-)  # of several agents: one incident a delegation
+# loops of several sessions or agents: one incident a delegation
+BETWEEN = frozenset(["feedback_loop.ping_pong", "feedback_loop.fan_out", "feedback_loop.restarted"])
 MOST_RESOURCES = 500
 
 

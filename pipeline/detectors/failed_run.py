@@ -57,7 +57,8 @@ def detect(rows: Rows, memory: Memory, limits: Limits) -> list[Signal]:
 def _judge(
     rows: Rows, ends: Bools, is_tool: Bools, is_counted: Bools, is_failure: Bools, memory: Memory, limits: Limits
 ) -> list[Signal]:
-    order = np.argsort(rows.slots, kind="stable")
+    # a run's own span ends after its last call, or at the same moment
+    order = np.lexsort((ends, rows.ints("event_time"), rows.slots))
     slots, places = rows.slots[order], np.arange(order.size)
     starts = np.flatnonzero(np.concatenate([[True], slots[1:] != slots[:-1]]))
     segment = np.repeat(starts, np.diff(np.concatenate([starts, [slots.size]])))

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from pipeline.core.limits import Limits
-from pipeline.core.memory import Memory
+from pipeline.core.memory import KeepsItself
 from pipeline.core.observed import ObservedMemory, actions_of, late_actions_of
 from pipeline.core.panes import NEVER, Closed, Judged, Panes, Part, TimeRules
 from pipeline.core.reduce import facts_of, usage_in
@@ -27,6 +27,7 @@ from pipeline.detectors import (
     kubernetes,
     metric_jump,
     monologue,
+    restarted_run,
     token_burn,
     unguarded_change,
 )
@@ -42,7 +43,16 @@ Detector = Callable[[Rows, Any, Limits], list[Signal]]
 
 # every detector that needs one session or one resource; a test finds one that is missing here
 DETECTORS: dict[str, tuple[Any, ...]] = {
-    "agent_span": (feedback_loop, monologue, hand_off, failed_run, token_burn, governance, unguarded_change),
+    "agent_span": (
+        feedback_loop,
+        monologue,
+        hand_off,
+        restarted_run,
+        failed_run,
+        token_burn,
+        governance,
+        unguarded_change,
+    ),
     "metric_point": (metric_jump,),
     "cluster_event": (kubernetes,),
 }
@@ -124,9 +134,9 @@ class DetectOperator:
         for memory, found in zip(self._own_memories(), saved["memories"], strict=True):
             memory.restore(found)
 
-    def _own_memories(self) -> list[Memory[Any, Any]]:
+    def _own_memories(self) -> list[KeepsItself]:
         """Memories of detectors that are not kept by session: those are saved and expire with the sessions."""
-        return [memory for _, memory in self._detectors if isinstance(memory, Memory)]
+        return [memory for _, memory in self._detectors if isinstance(memory, KeepsItself)]
 
     def read(self, decoded: Decoded) -> Detected:
         """Take one batch; hand out every row and marker of the panes it completes."""

@@ -24,6 +24,7 @@ from pipeline.detectors.kubernetes import Said
 from pipeline.detectors.metric_jump import Series
 from pipeline.detectors.monologue import Monologue
 from pipeline.detectors.repeated_run import Failing
+from pipeline.detectors.restarted_run import Streak
 from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident
 from schemas.signals import Action, Fact, Signal, Usage
@@ -33,7 +34,7 @@ CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Action, Ahead, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Incident, Ledger, Loop, Minutes,
-        Monologue, Ring, Run, Said, Seen, Series, Signal, Silence, Topology, Totals, Trail, Usage, Watch,
+        Monologue, Ring, Run, Said, Seen, Series, Signal, Silence, Streak, Topology, Totals, Trail, Usage, Watch,
     )
 }  # fmt: skip
 

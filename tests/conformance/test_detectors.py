@@ -15,7 +15,7 @@ import pytest
 import pipeline.correlation.correlator
 import pipeline.detectors
 from pipeline.core.limits import Limits
-from pipeline.core.memory import Memory
+from pipeline.core.memory import KeepsItself
 from pipeline.core.rows import Rows, with_sessions
 from pipeline.core.sessions import Columns, SessionIndex
 from pipeline.demo.recording import recording_of
@@ -36,6 +36,7 @@ SHOWN_BY = {
     "monologue": ["loop.no_tool"],
     "hand_off": ["loop.ping_pong", "loop.fan_out"],
     "failed_run": ["loop.cron"],
+    "restarted_run": ["loop.split_history"],
 }
 IDS = [module.__name__.rsplit(".", 1)[1] for _, module in CASES]
 
@@ -114,7 +115,7 @@ def test_memory_of_silent_keys_leaves(record: str, module: ModuleType, panes: di
         assert len(index) > 0
         index.expire(int(rows["event_time"].max()) + index.keep + 30 * MINUTE)  # type: ignore[arg-type]
         assert len(index) == 0
-        if isinstance(memory, Memory):
+        if isinstance(memory, KeepsItself):
             assert len(memory) > 0
             memory.expire(int(rows["event_time"].max()) + memory.keep + 30 * MINUTE)  # type: ignore[arg-type]
             assert len(memory) == 0
