@@ -87,6 +87,12 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         found = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
         if consumer._subscription.subscription.assignment is not self._sought:
             return {}  # of a new assignment that was not seeked yet: the seek comes, and they are read then
+        skipped = cast(BatchConsumer, self.consumer).skipped(found)
+        if skipped:
+            first = await consumer.beginning_offsets(list(skipped))
+            cast(BatchConsumer, self.consumer).note_deleted(
+                {tp: (skipped[tp], min(first[tp], found[tp][0].offset)) for tp in skipped}
+            )
         return cast(BatchConsumer, self.consumer).hand_out(found)
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -151,8 +157,7 @@ class BatchConsumer(driver.Consumer):
             snapshot = restored[tp].offset if tp in restored else None
             start = where_to_start(earliest, end, committed, rewinds=rewinds, snapshot=snapshot)
             if start.lost:  # H27: aiokafka jumps over them with a line at level INFO
-                log.error("%s/%s: %s messages were deleted before they were read", *tp, start.lost)
-                self.data_gaps.append((*tp, start.floor - start.lost, start.floor))
+                self.note_deleted({tp: (start.floor - start.lost, start.floor)})
             if committed is not None and committed > end:
                 log.warning("%s/%s: committed %s is past its end %s; reading all of it", *tp, committed, end)
             starts[tp] = start.at
@@ -191,6 +196,24 @@ class BatchConsumer(driver.Consumer):
                 raise StaleElementError
             restored, self._restored = self._restored, {}
             return restored
+
+    def skipped(self, found: Mapping[Any, list[Any]]) -> dict[Any, int]:
+        """Partitions whose records begin past where the ones before ended, and that place. Mostly the broker left
+        offsets out (transactions, compaction); or they were deleted while reading paused."""
+        with self._lock:
+            read_to = {tp: frontier.read_to for tp, frontier in self._frontiers.items()}
+        return {
+            partition: read_to[ensure_TP(partition)]
+            for partition, records in found.items()
+            if ensure_TP(partition) in read_to and records[0].offset > read_to[ensure_TP(partition)]
+        }
+
+    def note_deleted(self, gaps: Mapping[Any, tuple[int, int]]) -> None:
+        """Keep, and tell, the offsets from the first up to the second that nobody will read, if there are any."""
+        for tp, (begin, end) in gaps.items():
+            if end > begin:
+                log.error("%s/%s: %s messages were deleted before they were read", tp.topic, tp.partition, end - begin)
+                self.data_gaps.append((tp.topic, tp.partition, begin, end))
 
     # -- what is handed out
 

@@ -40,7 +40,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "mock_group_initial_rebalance_delay_ms": (None, [PTR, I32]),
     "mock_set_apiversion": (INT, [PTR, I16, I16, I16]),
 }
-BROKER = 1  # brokers are numbered from 1, and we have one
+BROKER = 1  # brokers are numbered from 1, and mostly there is one
 PRODUCE, FETCH, METADATA, OFFSET_COMMIT, OFFSET_FETCH = 0, 1, 3, 8, 9
 FIND_COORDINATOR, JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 10, 11, 12, 13, 14
 
@@ -72,9 +72,9 @@ def _library() -> c.CDLL:
 
 
 class MockKafka:
-    """One broker. Call it with the name of a mock function and its arguments: `kafka("broker_set_down", 1)`."""
+    """A cluster. Call it with the name of a mock function and its arguments: `kafka("broker_set_down", 1)`."""
 
-    def __init__(self, topics: Sequence[Topic] = ALL) -> None:
+    def __init__(self, topics: Sequence[Topic] = ALL, brokers: int = 1) -> None:
         self._library = _library()
         why = c.create_string_buffer(512)
         conf = self._library.rd_kafka_conf_new()
@@ -82,7 +82,7 @@ class MockKafka:
         self._owner = self._library.rd_kafka_new(0, conf, why, len(why))
         if not self._owner:
             raise DependencyError(f"The embedded broker did not start: {why.value.decode(errors='replace')}.")
-        self._cluster = self._library.rd_kafka_mock_cluster_new(self._owner, 1)
+        self._cluster = self._library.rd_kafka_mock_cluster_new(self._owner, brokers)
         if not self._cluster:
             self._library.rd_kafka_destroy(self._owner)
             raise DependencyError("The embedded broker did not start: is 127.0.0.1 reachable and a port free?")

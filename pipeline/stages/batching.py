@@ -35,7 +35,7 @@ Rows = Mapping[str, pl.DataFrame]
 GATHER_SECONDS = 0.3  # after the first element, so that slow traffic does not become one insert a message
 ENOUGH_BYTES = 4 * MEGABYTE  # gathered: write at once
 FIRST_PAUSE_SECONDS = 1.0
-LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 5.0  # also the longest time until a sink that is back gets rows
 
 
 class RefusedRow(Protocol):

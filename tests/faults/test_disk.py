@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import polars as pl
@@ -108,18 +109,24 @@ def test_on_a_full_disk_nothing_is_said_to_be_written_and_with_room_again_it_is(
             engine.close()
 
 
+def insert_until_refused(client: Client) -> tuple[int, ClickHouseError]:
+    """How many batches were accepted, one after the other."""
+    for number in count():
+        try:
+            client.insert_frame("agent_traces", batch(number), str(number))
+        except ClickHouseError as error:
+            return number, error
+    raise AssertionError("it counts for ever")
+
+
 @pytest.mark.fault("F25")
 def test_what_was_accepted_before_a_kill_is_there_after_it(tmp_path: Path) -> None:
     engine = Engine(tmp_path / "engine")
     migrations.migrate(engine.client)
-    accepted = 0
     killer = threading.Timer(1 + random.random(), engine.process.kill)  # any moment will do
     killer.start()
-    with pytest.raises(ClickHouseError) as caught:  # noqa: PT012  # which of them it is cannot be known
-        while True:
-            engine.client.insert_frame("agent_traces", batch(accepted), str(accepted))
-            accepted += 1
-    assert caught.value.verdict is Verdict.TRANSIENT
+    accepted, error = insert_until_refused(engine.client)
+    assert error.verdict is Verdict.TRANSIENT
     killer.join()
     engine.close()
     assert engine.process.returncode == -9

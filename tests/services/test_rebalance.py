@@ -68,6 +68,7 @@ def committed(kafka: str, group: str) -> list[int]:
     return offsets
 
 
+@pytest.mark.fault("F07")
 async def test_partitions_that_move_to_a_new_worker_and_back_lose_nothing(
     recorded_settings: Settings, started: Callable[[Slow], Awaitable[None]]
 ) -> None:

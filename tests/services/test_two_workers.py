@@ -54,6 +54,7 @@ async def until_shared(*workers: Pipeline) -> None:
         await asyncio.sleep(0.05)
 
 
+@pytest.mark.fault("F07")
 async def test_workers_that_join_and_leave_under_load_change_no_incident(recorded_settings: Settings) -> None:
     settings = recorded_settings.model_copy(update={"limits_file": LIMITS})
     readers = (Reader(settings.group("detect"), INPUTS), Reader(settings.group("correlate"), (SIGNALS,)))

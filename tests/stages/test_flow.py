@@ -127,6 +127,7 @@ async def test_a_sink_that_is_down_delays_no_page_and_loses_no_row(
         assert await pipeline.stop()
 
 
+@pytest.mark.fault("F10")
 async def test_a_broker_that_goes_away_for_a_while_costs_time_and_no_row(
     kafka: Broker, settings: Settings, sink: Sink, recording: Recording
 ) -> None:
@@ -185,6 +186,7 @@ async def test_topics_with_other_partitions_are_listed_at_the_start(settings: Se
     assert "incidents.v1 has 1 partitions, not 4" in str(caught.value)
 
 
+@pytest.mark.fault("F43")
 async def test_a_rule_file_that_is_wrong_stops_the_start(settings: Settings, sink: Sink, tmp_path: Path) -> None:
     (tmp_path / "broken.yml").write_text("id: broken\n")
     with pytest.raises(Exception, match=r"broken\.yml"):

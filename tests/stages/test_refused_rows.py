@@ -48,6 +48,7 @@ def letters(kafka: Broker) -> list[dict[str, Any]]:
     return [dict(decode(value)[1]) for value in kafka.values(DEAD_LETTERS.name)]
 
 
+@pytest.mark.fault("F22")
 async def test_of_a_raw_row_the_message_is_kept_as_it_came_and_its_neighbours_are_written(
     kafka: Broker, settings: Settings, started: Start
 ) -> None:

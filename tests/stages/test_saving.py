@@ -182,6 +182,7 @@ def write(kafka: Broker, *records: Reduced | Marker) -> None:
     kafka.produce(SIGNALS.name, [encode_record(record) for record in records], stamp=T0 // 1000)
 
 
+@pytest.mark.fault("F31")
 async def test_a_source_that_fell_silent_before_the_start_is_named_though_nothing_is_read(
     kafka: Broker, settings: Settings, started: Start
 ) -> None:

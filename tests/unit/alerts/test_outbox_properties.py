@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +62,7 @@ def _key(one: Notification) -> Key:
     return (one.rule, one.incident_id, one.receiver, one.transition)
 
 
+@pytest.mark.fault("F48")
 @settings(max_examples=300, deadline=None)
 @given(RULES, _histories(), st.data())
 def test_each_is_sent_once_and_what_is_owed_is_decided_again(

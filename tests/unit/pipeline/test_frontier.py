@@ -87,6 +87,32 @@ def test_the_offset_never_passes_an_unconfirmed_record(sizes: list[int], data: s
         assert frontier.in_flight == sum(sizes[left] for left in unconfirmed)
 
 
+@pytest.mark.fault("F47")
+@given(st.data())
+def test_what_is_committed_only_grows_and_never_passes_what_is_unconfirmed_over_any_generations(
+    data: st.DataObject,
+) -> None:
+    """Read, confirm, commit and lose the partition in any order: each generation begins where the last commit stands."""
+    done: set[int] = set()  # offsets whose effect was confirmed, by whichever generation
+    committed, is_new = 0, True
+    frontier, open_ends = Frontier(0, 0), list[tuple[int, int]]()
+    for step in data.draw(st.lists(st.sampled_from(("read", "confirm", "commit", "revoke")), max_size=40)):
+        if step == "revoke" or is_new:
+            frontier, open_ends, is_new = Frontier(committed, committed), [], False
+        if step == "read":
+            end = frontier.read_to + data.draw(st.integers(1, 5))
+            open_ends.append((frontier.hand_out(end, 1), end))
+        elif step == "confirm" and open_ends:
+            begin, end = open_ends.pop(data.draw(st.integers(0, len(open_ends) - 1)))
+            frontier.confirm(begin, end)
+            done.update(range(begin, end))
+        elif step == "commit" and frontier.committable is not None:
+            assert frontier.committable >= committed
+            committed = frontier.committable
+        assert set(range(committed)) <= done
+        assert all(committed <= begin for begin, _ in open_ends)
+
+
 def test_joining_keeps_every_record_and_names_them_all() -> None:
     found = joined(an_element(0, 3), an_element(3, 5))
     assert [record.offset for record in found.records] == [0, 1, 2, 3, 4]

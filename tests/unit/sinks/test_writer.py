@@ -78,6 +78,7 @@ def test_a_stop_ends_the_retries_and_says_that_nothing_was_accepted() -> None:
         stopping.write("t", numbers(3), "k")
 
 
+@pytest.mark.fault("F22")
 def test_halving_leaves_the_bad_row_alone_and_writes_all_others() -> None:
     table = Table(lambda frame, call: 53 if 77 in frame["x"] else None)
     found = writer(table).write("t", numbers(100), "k")

@@ -409,6 +409,7 @@ def bare(found: dict[str, Incident]) -> dict[str, str]:
     }
 
 
+@pytest.mark.fault("F31")
 def test_an_outage_with_its_gap_records_ends_as_a_replay_without_them() -> None:
     seen: Counter[str] = Counter()
     for seed in range(25):

@@ -1,0 +1,56 @@
+"""The beds: a mock cluster for each test, an embedded ClickHouse behind a port that fails, a real Kafka."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from pipeline.embedded import Database
+from pipeline.settings import Settings
+from sinks.clickhouse import migrations
+from sinks.clickhouse.client import connect
+from tests.faults.broker import FaultyBroker
+from tests.faults.load import Load
+from tests.faults.sink import FaultySink
+from tests.services.conftest import real_kafka, recorded_settings
+from tests.stages.conftest import settings, sink, started
+
+__all__ = ["real_kafka", "recorded_settings", "settings", "sink", "started"]
+
+
+@pytest.fixture
+def kafka() -> Iterator[FaultyBroker]:
+    broker = FaultyBroker()
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def faulty(clickhouse: Database) -> Iterator[FaultySink]:
+    """A database of its own behind a faulty port."""
+    client = connect(clickhouse.url, clickhouse.user, clickhouse.password, f"d_{uuid.uuid4().hex[:12]}")
+    migrations.migrate(client)
+    made = FaultySink(clickhouse, client)
+    yield made
+    made.close()
+    client.command(f"DROP DATABASE {client.database}", use_database=False)
+    client.close()
+
+
+@pytest.fixture
+def at_sink(settings: Settings, faulty: FaultySink) -> Settings:
+    """The settings of a worker that writes to the faulty sink."""
+    return settings.model_copy(
+        update={
+            "clickhouse_url": faulty.url,
+            "clickhouse_user": faulty.user,
+            "clickhouse_password": SecretStr(faulty.password),
+            "clickhouse_database": faulty.client.database,
+        }
+    )
+
+
+@pytest.fixture
+def load(kafka: FaultyBroker) -> Load:
+    return Load(kafka)
