@@ -77,6 +77,8 @@ class Watch:
         signals: list[Signal] = []
         if self.loop is not None:
             run = self._run_of(self.loop)
+            if run.length == 0 and self.loop.period == 1 and self.named.length >= self.loop.length:
+                self.loop.way, run = "named", self.named  # a stranger stands between: it goes on all the same
             if run.length == 0:
                 signals += self.end(row, pane_size, limits, wasted, slot)
             elif run.strangers == 0:
@@ -87,7 +89,7 @@ class Watch:
         if self.loop is None:
             self.loop = self._found(row, seen, totals, limits)
         loop = self.loop
-        if loop is not None and is_news(row["event_time"], loop.repetitions, loop.said_at, loop.said_repetitions):
+        if loop is not None and self._is_news(loop, row["event_time"]):
             signals.append(loop_signal(row, loop, pane_size, limits, int(wasted[slot]), is_over=False))
         return signals
 
@@ -102,6 +104,10 @@ class Watch:
         self.runs = [Run() for _ in range(LONGEST_PERIOD)]
         self.named, self.written, self.names = Run(), Run(), {}
         return [signal]
+
+    def _is_news(self, loop: Loop, at: int) -> bool:
+        is_stranger = self._run_of(loop).strangers > 0
+        return not is_stranger and is_news(at, loop.repetitions, loop.said_at, loop.said_repetitions)
 
     def _run_of(self, loop: Loop) -> Run:
         if loop.way == "rounds":
@@ -141,16 +147,19 @@ class Watch:
         return repeats(seen.detail, earlier.detail, beside)
 
     def _extend_named(self, seen: Seen) -> None:
-        """Nothing new was named, and nothing new came back: a read, or a call that failed."""
+        """Nothing new was named, and nothing new came back: a read, an equal write, or a call that failed."""
         detail, run = seen.detail, self.named
         alike = next((earlier for earlier in reversed(self.calls) if earlier.call == seen.call), None)
-        is_proof = detail is not None and (detail.is_error or (detail.result is not None and not detail.is_write))
-        if not is_proof or detail is None or alike is None or seen.call == 0:
-            self._stranger(run)
+        if detail is None or alike is None or seen.call == 0:
+            self._stranger(seen)
+            return
+        is_telling = not detail.is_write or seen.arguments == alike.arguments != 0  # "ok" tells nothing of a new write
+        if not detail.is_error and (detail.result is None or not is_telling):
+            self._stranger(seen)
             return
         is_known = all(name in self.names for name in detail.names)
         if not is_known and alike.detail is not None:
-            self._stranger(run)
+            self._stranger(seen)
         else:
             if run.length == 0:
                 run.begin([alike], self.totals)
@@ -160,9 +169,15 @@ class Watch:
         while len(self.names) > MOST_NAMES:
             del self.names[next(iter(self.names))]
 
-    def _stranger(self, run: Run) -> None:
+    def _stranger(self, seen: Seen) -> None:
+        """A call that belongs to something else: one may stand between, unless it moved the world."""
+        run, detail = self.named, seen.detail
         run.strangers += 1
-        if run.length and run.strangers > STRANGERS:
+        has_moved = detail is not None and detail.is_write and not detail.is_error
+        brings_new = (
+            seen.arguments != 0 and seen.arguments == self.calls[-1].arguments
+        )  # the same call, another outcome
+        if run.length and (run.strangers > STRANGERS or has_moved or brings_new):
             self.named, self.names = Run(), {}
 
     def _extend_written(self, seen: Seen) -> None:

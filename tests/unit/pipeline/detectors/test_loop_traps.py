@@ -190,3 +190,23 @@ def test_a_text_names_paths_addresses_ids_and_numbers() -> None:
     assert names_in('{"q": "find the newest settings, please. now"}') == ()
     assert len(names_in('{"q": "https://a.example/b c/d.py T-17 42 snake_case"}')) == 5
     assert names_in('{"q": "what is T-17?"}') == names_in('{"other": "T-17."}')
+
+
+def test_a_stranger_between_does_not_end_a_loop_and_two_do() -> None:
+    again = calls(14)
+    again[7] |= {"tool_name": "other", "tool_args": '{"path": "a/7"}', "result_digest": "r7"}
+    found = detect(again)
+    assert {signal.details["is_over"] for signal in found} == {False}
+    assert found[-1].details["ledger"]["redundant_calls"] == 13
+    again[8] |= {"tool_name": "other", "tool_args": '{"path": "a/8"}', "result_digest": "r8"}
+    assert [signal.details["is_over"] for signal in detect(again)].count(True) == 1
+
+
+@pytest.mark.parametrize("status", ["error", "ok"])
+def test_a_change_between_equal_tests_moves_the_world(status: str) -> None:
+    spans = calls(60, status=status)
+    for i, row in enumerate(spans):
+        if i % 2:
+            row |= {"tool_name": "edit", "tool_args": json.dumps({"path": "a.py", "content": f"c{i}"})}
+            row |= {"access": "write", "status": "ok", "result_digest": f"r{i}"}
+    assert detect(spans) == []
