@@ -77,6 +77,7 @@ class Limit(BaseModel):
     needs_canary: bool | None = None
     may_change_permissions: bool | None = None
     may_change_in_freeze: bool | None = None
+    access: Literal["read", "write", "destructive", "provision"] | None = None  # where the spans do not say it
 
     @property
     def is_budget(self) -> bool:

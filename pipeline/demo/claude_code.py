@@ -5,21 +5,16 @@ itself wrote. One API call is written as several lines with one id: they are joi
 largest is taken, never the sum. The results of tools are not recorded, so tool spans have no `result_digest`.
 """
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from pipeline.demo.recorder import Event
+from pipeline.ingest.access import access_of_command
 from schemas.signals import compact_json
 from schemas.times import parse_time
 
 TENANT = "claude-code"
 Line = dict[str, Any]
-
-
-def words(text: str) -> frozenset[str]:
-    """The words of a text."""
-    return frozenset(text.split())
 
 
 ACCESS_OF_TOOL = {
@@ -32,37 +27,6 @@ ACCESS_OF_TOOL = {
     "Edit": "write",
     "Write": "write",
 }
-READING_COMMANDS = words(
-    "awk basename cat cd cut date df diff dirname du echo false file find grep head id jq ls nl ps pwd "
-    "readlink rg sleep sort stat tail test tr tree true type uname uniq wc which whoami"
-)
-READING_SUBCOMMANDS = {
-    "git": words("blame describe diff log ls-files merge-base rev-parse show status"),
-    "bd": words("blocked doctor list ready search show stats"),
-}
-DESTROYS = re.compile(
-    r"(?:^|[\s;&|(])(?:rm|rmdir|shred|dd|mkfs|pkill|kill)\s|git\s+(?:reset\s+--hard|clean|push\s.*-f)"
-)
-WRITES_A_FILE = re.compile(r"(?<![0-9&>])>{1,2}(?!&)\s*(?!/dev/null)\S|\bsed\s+-i|\bfind\b.*-(?:delete|exec)")
-SEPARATORS = re.compile(r"\|\||&&|[;|\n]")
-ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=\S*$")
-
-
-def access_of_command(command: str) -> str:
-    """What a shell command may do: read only where every part of it is known to do no more."""
-    if DESTROYS.search(command):
-        return "destructive"
-    if WRITES_A_FILE.search(command):
-        return "write"
-    for part in SEPARATORS.split(command):
-        words = [word for word in part.split() if not ASSIGNMENT.match(word)]
-        if not words or words[0].startswith("#"):
-            continue
-        name = words[0].rsplit("/", 1)[-1]
-        subcommand = next((word for word in words[1:] if not word.startswith("-")), "")
-        if name not in READING_COMMANDS and subcommand not in READING_SUBCOMMANDS.get(name, ()):
-            return "write"
-    return "read"
 
 
 def spans(lines: Iterable[Line], *, shift: int = 0) -> list[Event]:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 EXAMPLE = ROOT / ".env.example"
 VARIABLE = re.compile(r"\$(?:(\$)|\{(\w+)(?::([-?])([^}]*))?\}|(\w+))")
-ONE_SHOT = ("setup", "demo", "otlp-topics")
+ONE_SHOT = ("setup", "demo")
 
 
 class MissingVariableError(Exception):

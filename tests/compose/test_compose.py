@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.settings import STAGE_NAMES, Settings, load_settings
-from schemas.topics import ALL, MAX_MESSAGE_BYTES
+from schemas.topics import ALL, MAX_MESSAGE_BYTES, OTLP
 from tests.compose.compose_file import (
     EXAMPLE,
     FILE,
@@ -136,15 +136,14 @@ def test_the_broker_is_configured_as_the_one_of_the_tests() -> None:
 
 
 def test_the_broker_has_the_image_that_the_tests_run() -> None:
-    assert {services()[name]["image"] for name in ("kafka", "otlp-topics")} == {IMAGE}
+    assert services()["kafka"]["image"] == IMAGE
 
 
-def test_only_topics_that_setup_does_not_make_are_made_otherwise() -> None:
-    script = services()["otlp-topics"]["command"][0]
-    made = set(re.findall(r"\botlp_\w+", script))
+def test_the_collector_writes_to_topics_that_setup_makes() -> None:
     collector = yaml.safe_load((ROOT / "deploy/collector.yml").read_text())["exporters"]["kafka"]
-    assert made == {collector[signal]["topic"] for signal in ("traces", "metrics", "logs")}
-    assert not made & {topic.name for topic in ALL}, "setup makes them now: remove the service otlp-topics"
+    assert {collector[signal]["topic"] for signal in ("traces", "metrics", "logs")} == {topic.name for topic in OTLP}
+    assert set(OTLP) <= set(ALL)
+    assert services()["collector"]["depends_on"] == {"setup": {"condition": "service_completed_successfully"}}
 
 
 def test_ports_are_published_on_this_machine_only() -> None:

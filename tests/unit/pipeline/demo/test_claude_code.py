@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.demo.claude_code import access_of_command, spans
+from pipeline.demo.claude_code import spans
+from pipeline.ingest.access import access_of_command
 
 Line = dict[str, Any]
 

@@ -1,0 +1,235 @@
+"""OTLP protobuf -> telemetry: TracesData, MetricsData, LogsData, and the export requests, whose bytes are the same.
+
+The cost of OTLP in Python is walking attributes, not parsing. So a span's attributes are read as *bytes* (a field of
+messages and one of bytes are the same on the wire, so the classes of opentelemetry-proto are made anew with that one
+type changed), and equal ones, which is most of them, are decoded once and remembered. A fault in one attribute is then
+a fault of its span, not of the message.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1 import common_pb2
+from opentelemetry.proto.logs.v1 import logs_pb2
+from opentelemetry.proto.metrics.v1 import metrics_pb2
+from opentelemetry.proto.resource.v1 import resource_pb2
+from opentelemetry.proto.trace.v1 import trace_pb2
+
+from pipeline.ingest.histograms import exponential, kind_of_sum
+from pipeline.ingest.telemetry import (
+    DEEPEST_VALUE,
+    MOST_ATTRIBUTES,
+    NANOS_PER_MICRO,
+    Attributes,
+    Distribution,
+    LogRecord,
+    Origin,
+    Quantity,
+    Span,
+    Telemetry,
+    UnmappableError,
+)
+from schemas.errors import Reason
+
+REMEMBERED: Final = 16_384  # attributes
+REMEMBERED_BYTES: Final = 160  # of one of them: longer ones seldom come back
+DELTA: Final = 1
+NO_VALUE: Final = 1  # flag of a data point that says only that there is none
+BYTES: Final = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
+KeyValue: Final = common_pb2.KeyValue
+
+
+def _with_attributes_as_bytes() -> Any:
+    """The class TracesData whose spans hold their attributes undecoded."""
+    pool = descriptor_pool.DescriptorPool()
+    for module in (common_pb2, resource_pb2, trace_pb2):
+        file = descriptor_pb2.FileDescriptorProto()
+        module.DESCRIPTOR.CopyToProto(file)
+        for message in file.message_type:
+            for field in message.field:
+                if message.name == "Span" and field.name == "attributes":
+                    field.type = BYTES
+                    field.ClearField("type_name")
+        pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("opentelemetry.proto.trace.v1.TracesData"))
+
+
+TracesData: Final = _with_attributes_as_bytes()
+
+
+def spans(data: bytes) -> Telemetry:
+    """The spans of one message. Raises UnmappableError where it is no traces message at all."""
+    found = Telemetry()
+    for resource in _parsed(TracesData, data).resource_spans:
+        for scope in resource.scope_spans:
+            origin = _origin(resource, scope)
+            for span in scope.spans:
+                _keep(found, span, origin)
+    return found
+
+
+def logs(data: bytes) -> Telemetry:
+    """The log records of one message. Raises UnmappableError where it is no logs message at all."""
+    found = Telemetry()
+    for resource in _parsed(logs_pb2.LogsData, data).resource_logs:
+        for scope in resource.scope_logs:
+            origin = _origin(resource, scope)
+            for record in scope.log_records:
+                time = record.time_unix_nano or record.observed_time_unix_nano
+                found.logs.append(
+                    LogRecord(
+                        origin,
+                        time // NANOS_PER_MICRO,
+                        _value(record.body),
+                        _attributes(record.attributes),
+                        record.severity_number,
+                        record.event_name,
+                        record.trace_id.hex(),
+                    )
+                )
+    return found
+
+
+def metrics(data: bytes) -> Telemetry:
+    """The data points of one message. Raises UnmappableError where it is no metrics message at all."""
+    found = Telemetry()
+    for resource in _parsed(metrics_pb2.MetricsData, data).resource_metrics:
+        for scope in resource.scope_metrics:
+            origin = _origin(resource, scope)
+            for metric in scope.metrics:
+                _keep_points(found, metric, origin)
+    return found
+
+
+def _parsed(kind: Any, data: bytes) -> Any:
+    try:
+        message = kind.FromString(data)
+    except DecodeError:
+        raise UnmappableError(
+            Reason.MALFORMED, "neither OTLP protobuf nor JSON; set the exporter's encoding to otlp_proto or otlp_json"
+        ) from None
+    if not message.ListFields():
+        # random bytes parse as a message of unknown fields: it holds nothing, and nobody sends nothing
+        raise UnmappableError(Reason.MALFORMED, "protobuf, but nothing of OTLP in it; check the topic of the exporter")
+    return message
+
+
+def _keep(found: Telemetry, span: Any, origin: Origin) -> None:
+    try:
+        found.spans.append(_span(span, origin))
+    except UnmappableError as error:
+        found.faults.append(error)
+    except DecodeError:
+        found.faults.append(UnmappableError(Reason.MALFORMED, "an attribute is no KeyValue"))
+
+
+def _span(span: Any, origin: Origin) -> Span:
+    trace_id, span_id, parent = span.trace_id, span.span_id, span.parent_span_id
+    if len(trace_id) != 16 or len(span_id) != 8:
+        raise UnmappableError(
+            Reason.WRONG_TYPE, f"ids of {len(trace_id)} and {len(span_id)} bytes; a trace has 16, a span 8"
+        )
+    raw: Sequence[bytes] = span.attributes
+    if len(raw) > MOST_ATTRIBUTES:
+        raw = raw[:MOST_ATTRIBUTES]
+    found = Span(
+        origin,
+        trace_id.hex(),
+        span_id.hex(),
+        parent.hex() or None,
+        span.name,
+        span.start_time_unix_nano // NANOS_PER_MICRO,
+        span.end_time_unix_nano // NANOS_PER_MICRO,
+        dict([_remembered(pair) if len(pair) <= REMEMBERED_BYTES else _pair(pair) for pair in raw]),
+    )
+    if span.HasField("status"):
+        found.status, found.message = span.status.code, span.status.message
+    if span.events:
+        found.exceptions = [_attributes(event.attributes) for event in span.events if event.name == "exception"]
+    return found
+
+
+def _pair(raw: bytes) -> tuple[str, Any]:
+    pair = KeyValue.FromString(raw)
+    return pair.key, _value(pair.value)
+
+
+_remembered: Final = lru_cache(REMEMBERED)(_pair)  # its values are never changed
+
+
+def _value(value: Any, depth: int = 0) -> Any:
+    kind = value.WhichOneof("value")
+    if kind is None:
+        return None
+    found = getattr(value, kind)
+    if kind == "bytes_value":
+        return found.hex()
+    if kind in ("array_value", "kvlist_value"):
+        if depth >= DEEPEST_VALUE:
+            return None
+        if kind == "array_value":
+            return [_value(item, depth + 1) for item in found.values]
+        return {pair.key: _value(pair.value, depth + 1) for pair in found.values}
+    return found
+
+
+def _attributes(pairs: Iterable[Any]) -> Attributes:
+    return {pair.key: _value(pair.value) for pair, _ in zip(pairs, range(MOST_ATTRIBUTES), strict=False)}
+
+
+def _origin(resource: Any, scope: Any) -> Origin:
+    return Origin(_attributes(resource.resource.attributes), scope.scope.name, scope.scope.version)
+
+
+def _keep_points(found: Telemetry, metric: Any, origin: Origin) -> None:
+    kind = metric.WhichOneof("data")
+    if kind is None:
+        return
+    data = getattr(metric, kind)
+    for point in data.data_points:
+        if not point.flags & NO_VALUE:
+            found.metrics.append(_point(kind, metric, data, point, origin))
+
+
+def _point(kind: str, metric: Any, data: Any, point: Any, origin: Origin) -> Quantity | Distribution:
+    time, start = point.time_unix_nano // NANOS_PER_MICRO, point.start_time_unix_nano // NANOS_PER_MICRO
+    attributes = _attributes(point.attributes)
+    if kind in ("gauge", "sum"):
+        value = float(point.as_int if point.WhichOneof("value") == "as_int" else point.as_double)
+        how = "gauge"
+        if kind == "sum":
+            is_delta = data.aggregation_temporality == DELTA
+            how = kind_of_sum(is_delta, data.is_monotonic)
+        return Quantity(origin, metric.name, metric.unit, how, time, start, value, attributes)
+    if kind == "summary":
+        quantiles = tuple((item.quantile, item.value) for item in point.quantile_values)
+        return Distribution(
+            origin, metric.name, metric.unit, True, time, start, point.count, point.sum, (), (), attributes, quantiles
+        )
+    if kind == "histogram":
+        bounds, counts = tuple(point.explicit_bounds), tuple(point.bucket_counts)
+    else:
+        bounds, counts = exponential(
+            point.scale,
+            point.zero_count,
+            (point.positive.offset, list(point.positive.bucket_counts)),
+            (point.negative.offset, list(point.negative.bucket_counts)),
+        )
+    return Distribution(
+        origin=origin,
+        name=metric.name,
+        unit=metric.unit,
+        is_cumulative=data.aggregation_temporality != DELTA,
+        time=time,
+        start=start,
+        count=point.count,
+        total=point.sum if point.HasField("sum") else None,
+        bounds=bounds,
+        counts=counts,
+        attributes=attributes,
+        least=point.min if point.HasField("min") else None,
+        most=point.max if point.HasField("max") else None,
+    )
