@@ -1,5 +1,7 @@
 """Wires everything together: the whole flow in one place.
 
+    otlp_spans, otlp_metrics, otlp_logs
+        -> ingest    -> the three topics below, dead_letters.v1 (not where they hold a recording)
     agent.traces.v1, system.metrics.v1, cluster.events.v1
         -> detect    -> signals.v1, dead_letters.v1
         -> archive   -> ClickHouse: agent_traces, system_metrics, cluster_events
@@ -38,6 +40,7 @@ from pipeline.stages.base import Counters, Fail, Stage, StageError
 from pipeline.stages.batching import TableWriter
 from pipeline.stages.correlate import Correlate
 from pipeline.stages.detect import Detect
+from pipeline.stages.ingest import Ingest
 from pipeline.stages.notify import Notify
 from pipeline.stages.record import Record
 from pipeline.stages.watchdog import Watchdog
@@ -48,7 +51,7 @@ from schemas.topics import BY_NAME
 
 log = logging.getLogger(__name__)
 
-FLOW = ("detect", "archive", "correlate", "notify", "record")  # none writes what one before it reads
+FLOW = ("ingest", "detect", "archive", "correlate", "notify", "record")  # none writes what one before it reads
 EXIT_STOPPED, EXIT_CRASHED, EXIT_WATCHDOG, EXIT_DEADLINE = 0, 1, 70, 75
 DRAIN_SHARE = 0.6  # of the time to stop: for what is in hand; the rest is for leaving the groups
 READY_SECONDS = 60.0
@@ -60,6 +63,8 @@ def build_stage(
     """One stage with what it needs. Raises UsageError or ConfigurationError where a file it needs is wrong."""
     rules = TimeRules(lateness=settings.lateness, pane=settings.pane)
     match name:
+        case "ingest":
+            return Ingest(settings, fail, limits=load_limits(settings.limits_file))
         case "detect":
             limits = load_limits(settings.limits_file)
             return Detect(settings, fail, limits=limits, rules=rules, now=now_micros)
@@ -108,7 +113,9 @@ class Pipeline:
         self._lock = threading.Lock()
         self._loop = asyncio.get_running_loop()
         self._offsets = Offsets(settings.kafka)
-        names = stages or settings.stages
+        names = [name for name in stages or settings.stages if name != "ingest" or not settings.recorded]
+        if not names:
+            raise ConfigurationError("ingest has nothing to do with recorded topics; unset AFTERMATH_RECORDED.")
         self.stages: dict[str, Stage[Any]] = {
             name: build_stage(name, settings, self._fail, writer=writer, out=console) for name in names
         }

@@ -24,8 +24,8 @@ from pydantic_settings import (
 from schemas.errors import ConfigurationError
 
 CONFIG_FILE = Path("aftermath.toml")
-StageName = Literal["detect", "correlate", "record", "archive", "notify"]
-STAGE_NAMES: tuple[StageName, ...] = ("detect", "correlate", "record", "archive", "notify")
+StageName = Literal["ingest", "detect", "correlate", "record", "archive", "notify"]
+STAGE_NAMES: tuple[StageName, ...] = ("ingest", "detect", "correlate", "record", "archive", "notify")
 MEGABYTE = 1 << 20
 
 
@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     recorded: bool = False  # the topics hold recorded data: record times are the player's, and nobody appends ticks
     lateness_seconds: int = Field(10, ge=0, le=3600)
     pane_seconds: int = Field(5, ge=1, le=60)
+    tenant: str = Field("default", min_length=1, max_length=100)  # of OpenTelemetry that names none
+    agent_accounts: tuple[str, ...] = ()  # shell patterns of the user names that agents have in audit logs
     limits_file: Path | None = None
     rules_dir: Path | None = None  # the rules that come with Aftermath
     receivers: dict[str, ReceiverSettings] = {"console": ReceiverSettings(kind="console")}

@@ -72,7 +72,7 @@ def agent_span(span: Span, limits: Limits, default_tenant: str = DEFAULT_TENANT)
         return None
     start, end = times_of(span)
     service = _service(span.origin, default_tenant)
-    agent = _name(found.get("agent"))
+    agent = name_of(found.get("agent"))
     row: Row = {
         "event_time": end,
         "start_time": start,
@@ -82,15 +82,15 @@ def agent_span(span: Span, limits: Limits, default_tenant: str = DEFAULT_TENANT)
         "span_id": span.span_id,
         "parent_span_id": span.parent_span_id,
         "session_id": session_of(found) or span.trace_id,
-        "agent_id": agent or service.name or _name(found.get("agent_id")) or _name(span.origin.scope) or "unknown",
+        "agent_id": agent or service.name or name_of(found.get("agent_id")) or name_of(span.origin.scope) or "unknown",
         "agent_name": agent,
-        "agent_version": _name(found.get("agent_version")) or service.version,
+        "agent_version": name_of(found.get("agent_version")) or service.version,
         "operation": operation,
         "status": "ok",
     }
     for field in ("task_type", "requested_by", "prompt_version"):
         if field in found:
-            row[field] = _name(found[field])
+            row[field] = name_of(found[field])
     if span.status == ERROR_STATUS or span.exceptions or "error_type" in found:
         _error(row, span, found)
     if "result" in found:
@@ -131,7 +131,7 @@ def _is_repeated(span: Span) -> bool:
 
 def session_of(found: Attributes) -> str | None:
     """The session a span names. Some put the id of OpenAI's last response there, which is new for each call."""
-    session = _name(found.get("session"))
+    session = name_of(found.get("session"))
     return None if session is None or session.startswith("resp_") else session
 
 
@@ -190,11 +190,11 @@ def _service(origin: Origin, default_tenant: str) -> Service:
     known: Service | None = origin.cache.get("service")
     if known is None:
         resource = origin.resource
-        name = _name(resource.get("service.name"))
+        name = name_of(resource.get("service.name"))
         known = origin.cache["service"] = Service(
             name=None if name is None or name.startswith(UNKNOWN_SERVICE) else name,
-            version=_name(resource.get("service.version")),
-            tenant=next((found for key in TENANT_NAMES if (found := _name(resource.get(key)))), default_tenant),
+            version=name_of(resource.get("service.version")),
+            tenant=next((found for key in TENANT_NAMES if (found := name_of(resource.get(key)))), default_tenant),
             declares={key: value for key, value in resource.items() if key.startswith(names.PREFIX)},
             json=_fragment(_cut(resource)),
             scope=f"{origin.scope}@{origin.scope_version}" if origin.scope_version else origin.scope,
@@ -202,21 +202,26 @@ def _service(origin: Origin, default_tenant: str) -> Service:
     return known
 
 
+def tenant_of(origin: Origin, default_tenant: str) -> str:
+    """The tenant that a resource names."""
+    return _service(origin, default_tenant).tenant
+
+
 def _error(row: Row, span: Span, found: Attributes) -> None:
     row["status"] = "error"
     said = found.get("error_type") or next(
         (kind for exception in span.exceptions if (kind := exception.get("exception.type"))), None
     )
-    row["error_type"] = _name(said) or _name(span.message) or "error"
+    row["error_type"] = name_of(said) or name_of(span.message) or "error"
 
 
 def _model_call(row: Row, found: Attributes) -> None:
-    row["provider"], row["model"] = _name(found.get("provider")), _name(found.get("model"))
+    row["provider"], row["model"] = name_of(found.get("provider")), name_of(found.get("model"))
     counts = usage.counts(found)
     row.update(counts)
     row["context_tokens"] = counts["input_tokens"] or None
     if "finish_reason" in found:
-        row["finish_reason"] = _name(_first(found["finish_reason"]))
+        row["finish_reason"] = name_of(_first(found["finish_reason"]))
     if "system_prompt" in found:
         row["prompt_digest"] = digest(found["system_prompt"])
 
@@ -227,10 +232,10 @@ def _tool_call(row: Row, span: Span, found: Attributes, limits: Limits) -> str:
     said = found.get("tool_name") or attributes.get("traceloop.entity.name") or attributes.get("gen_ai.data_source.id")
     if said is None and span.origin.scope in PHASED_SCOPES:
         said = PHASE.sub("", span.name).rsplit(".", 1)[-1]
-    tool = row["tool_name"] = _name(said) or _name(span.name) or "?"
+    tool = row["tool_name"] = name_of(said) or name_of(span.name) or "?"
     arguments = parsed(found.get("tool_args"))
     if arguments is not None:
-        text = _json(arguments)
+        text = json_text(arguments)
         row["args_digest"] = _hash(f"{tool}\0{text}")
         if len(text) <= TEXT_LENGTH:
             row["tool_args"] = text
@@ -269,7 +274,7 @@ def _target(arguments: Mapping[str, Any], resource: Attributes) -> str | None:
     parts = (arguments.get("cluster") or resource.get("k8s.cluster.name") or "cluster", namespace, kind, name)
     if not all(isinstance(part, str) and part and "/" not in part for part in parts):
         return None
-    return _name("/".join((parts[0], parts[1], parts[2].lower(), parts[3])))  # type: ignore[arg-type, union-attr]
+    return name_of("/".join((parts[0], parts[1], parts[2].lower(), parts[3])))  # type: ignore[arg-type, union-attr]
 
 
 def _declared(row: Row, said: Attributes, access_from: str | None) -> str | None:
@@ -283,11 +288,11 @@ def _declared(row: Row, said: Attributes, access_from: str | None) -> str | None
                 row[field] = value
                 access_from = "declared" if field == "access" else access_from
         elif field in NAMED:
-            row[field] = _name(value) or row.get(field)
+            row[field] = name_of(value) or row.get(field)
         elif field in COUNTS:
             row[field] = usage.count(value) or row.get(field) or (1 if field == "attempt" else None)
         elif field in TEXTS:
-            text = value if isinstance(value, str) else _json(value)
+            text = value if isinstance(value, str) else json_text(value)
             row[field] = text if len(text) <= TEXT_LENGTH and not is_too_deep(text) else row.get(field)
     return access_from
 
@@ -317,7 +322,7 @@ def _cut(attributes: Attributes) -> Attributes:
 def _shorter(value: Any) -> Any:
     if isinstance(value, str):
         return value[:VALUE_LENGTH]
-    return value if isinstance(value, int | float | bool | None | orjson.Fragment) else _json(value)[:VALUE_LENGTH]
+    return value if isinstance(value, int | float | bool | None | orjson.Fragment) else json_text(value)[:VALUE_LENGTH]
 
 
 def _fragment(attributes: Attributes) -> orjson.Fragment:
@@ -330,10 +335,10 @@ def _dumped(value: Attributes) -> str:
     try:
         return orjson.dumps(value).decode()
     except (TypeError, ValueError):
-        return _json(value)
+        return json_text(value)
 
 
-def _json(value: Any) -> str:
+def json_text(value: Any) -> str:
     """JSON that is the same for the same value."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
@@ -355,7 +360,7 @@ def parsed(value: Any) -> Any:
 
 def digest(value: Any) -> str:
     """Of a result: the same for the same JSON, however its keys are ordered."""
-    return _hash(_json(parsed(value)))
+    return _hash(json_text(parsed(value)))
 
 
 def _hash(text: str) -> str:
@@ -367,7 +372,7 @@ def _first(value: Any) -> Any:
     return (value[0] if value else None) if isinstance(value, list) else value
 
 
-def _name(value: Any) -> str | None:
+def name_of(value: Any) -> str | None:
     """A value as a name: text of at most 512 characters; None where there is none."""
     if value is None or value == "":
         return None

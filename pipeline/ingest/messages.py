@@ -1,15 +1,18 @@
 """One message of an otlp_* topic -> the events it holds and what could not be read. Raises nothing on any bytes."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pipeline.core.limits import Limits
 from pipeline.ingest import otlp_json, otlp_protobuf
 from pipeline.ingest.agent_spans import DEFAULT_TENANT, agent_span
+from pipeline.ingest.log_records import cluster_events
+from pipeline.ingest.metric_points import Memory, metric_points
 from pipeline.ingest.telemetry import Telemetry, UnmappableError
 from pipeline.ingest.whole import completed
 from schemas.errors import Reason
+from schemas.resources import scope_of
 from schemas.topics import MAX_MESSAGE_BYTES, OTLP_LOGS, OTLP_METRICS, OTLP_SPANS
 
 Event = tuple[str, dict[str, Any]]  # the record (agent_span, ...), its fields
@@ -27,13 +30,30 @@ class Mapped:
     unwanted: int = 0  # valid, and none of our business
 
 
-class Reader:
-    """Reads messages. Limits say what a tool may do where nobody declares it."""
+def key_of(record: str, row: Mapping[str, Any]) -> str:
+    """The Kafka key of an event: everything that must meet in one partition has the same."""
+    if record == "agent_span":
+        return f"{row['tenant']}/{row.get('root_session_id') or row['session_id']}"
+    about: str = row["resource"]
+    return f"{row['tenant']}/{about if record == 'metric_point' else scope_of(about) or about}"
 
-    def __init__(self, limits: Limits | None = None, tenant: str = DEFAULT_TENANT) -> None:
+
+class Reader:
+    """Reads the messages of one partition, in order.
+
+    limits say what a tool may do where nobody declares it; agents are patterns of the user names that agents have.
+    """
+
+    def __init__(self, limits: Limits | None = None, tenant: str = DEFAULT_TENANT, agents: Sequence[str] = ()) -> None:
         self._limits = limits or Limits()
         self._tenant = tenant
-        self._map: Mapping[str, Callable[[Telemetry], list[Event]]] = {OTLP_SPANS.name: self._spans}
+        self._agents = tuple(agents)
+        self._memory: Memory = Memory()  # of metrics: what a difference needs
+        self._map: Mapping[str, Callable[[Telemetry], list[Event]]] = {
+            OTLP_SPANS.name: self._spans,
+            OTLP_METRICS.name: self._points,
+            OTLP_LOGS.name: self._logs,
+        }
 
     def read(self, topic: str, value: bytes | None) -> Mapped:
         """The events of one message of this topic."""
@@ -47,7 +67,7 @@ class Reader:
             events = self._map[topic](telemetry)
         except UnmappableError as error:
             return Mapped(reason=error.reason, detail=error.detail, is_rejected=True)
-        mapped = Mapped(events, unwanted=found - len(events))
+        mapped = Mapped(events, unwanted=max(0, found - len(events)))
         if telemetry.faults:
             first = telemetry.faults[0]
             said = "; ".join(fault.detail for fault in telemetry.faults[:MOST_FAULTS_NAMED])
@@ -66,6 +86,28 @@ class Reader:
             except UnmappableError as error:
                 telemetry.faults.append(error)
         return [("agent_span", row) for row in completed(kept, rows)]
+
+    def _points(self, telemetry: Telemetry) -> list[Event]:
+        events: list[Event] = []
+        for point in telemetry.metrics:
+            try:
+                rows = metric_points(point, self._memory, self._tenant)
+            except UnmappableError as error:
+                telemetry.faults.append(error)
+            else:
+                events += [("metric_point", row) for row in rows]
+        return events
+
+    def _logs(self, telemetry: Telemetry) -> list[Event]:
+        events: list[Event] = []
+        for record in telemetry.logs:
+            try:
+                rows = cluster_events(record, self._tenant, self._agents)
+            except UnmappableError as error:
+                telemetry.faults.append(error)
+            else:
+                events += [("cluster_event", row) for row in rows]
+        return events
 
 
 PROTOBUF: Final[Mapping[str, Callable[[bytes], Telemetry]]] = {

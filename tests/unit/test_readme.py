@@ -14,7 +14,14 @@ README = Path("README.md").read_text()
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "bench/README.md", "pipeline/detectors/README.md", "alerts/rules/README.md"]
+    "page",
+    [
+        "README.md",
+        "bench/README.md",
+        "pipeline/detectors/README.md",
+        "pipeline/ingest/README.md",
+        "alerts/rules/README.md",
+    ],
 )
 def test_every_link_leads_to_a_file(page: str) -> None:
     links = re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", Path(page).read_text())

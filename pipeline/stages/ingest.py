@@ -1,0 +1,106 @@
+"""ingest: otlp_spans, otlp_metrics, otlp_logs -> our three topics, keyed by session, resource and scope.
+
+1 each message is mapped by itself (pipeline/ingest); 2 its events are produced in order, with a dead letter for what
+could not be read; 3 when Kafka has them all the element is confirmed. What is produced again after a restart has the
+same keys and contents and is folded by detect. What arrived together stays in order; so does a session, as far as the
+sender kept it on one partition (the Collector does with `partition_traces_by_id`).
+
+Only live: the times of a recording are its player's, so with recorded topics there is nothing to do here.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from pipeline.core.limits import Limits
+from pipeline.files import LARGEST
+from pipeline.frontier import MICROS_PER_MS, Element
+from pipeline.ingest.messages import Mapped, Reader, key_of
+from pipeline.settings import Settings
+from pipeline.stages.base import Fail, Stage
+from pipeline.stages.dead_letter_stop import RejectedWatch
+from pipeline.stages.publish import Outgoing, Publisher
+from schemas.codecs.single import encode
+from schemas.errors import Outcome, Reason, Rejected
+from schemas.events import RECORD_TOPICS
+from schemas.topics import DEAD_LETTERS, OTLP, source_name
+from sinks.dead_letters import dead_letter_message
+
+
+@dataclass(slots=True)
+class Partition:
+    """What ingest remembers of one partition."""
+
+    reader: Reader
+    watch: RejectedWatch
+
+
+class Ingest(Stage[Partition]):
+    """One worker's share of the three topics of OpenTelemetry."""
+
+    name = "ingest"
+    topics = tuple(topic.name for topic in OTLP)
+
+    def __init__(self, settings: Settings, fail: Fail, *, limits: Limits) -> None:
+        super().__init__(settings, fail)
+        self._limits = limits
+        self._publisher: Publisher | None = None
+
+    async def open(self) -> None:
+        self._publisher = Publisher(self.settings.kafka, self.settings.group(self.name))
+
+    async def close(self) -> None:
+        if self._publisher is not None:
+            await self._publisher.close()
+
+    def remember(self, element: Element) -> Partition:
+        reader = Reader(self._limits, self.settings.tenant, self.settings.agent_accounts)
+        return Partition(reader, RejectedWatch(source_name(element.topic, element.partition)))
+
+    async def take(self, element: Element) -> Awaitable[None]:
+        if self._publisher is None:
+            raise RuntimeError("ingest is not open: start() opens it before it reads")
+        messages = await asyncio.to_thread(self._map, self.memory(element), element)
+        return await self._publisher.send(messages)
+
+    def _map(self, partition: Partition, element: Element) -> list[Outgoing]:
+        messages: list[Outgoing] = []
+        rejected: set[int] = set()
+        for record in element.records:
+            mapped = partition.reader.read(element.topic, record.value)
+            if mapped.is_rejected:
+                rejected.add(record.offset)
+            self._count(element.topic, _outcome(mapped), 1)
+            messages += _events(mapped)
+            if mapped.reason is not None:
+                letter = Rejected(
+                    offset=record.offset,
+                    reason=mapped.reason,
+                    detail=mapped.detail,
+                    value=record.value or b"",
+                    key=record.key,
+                    ingest_time=record.timestamp * MICROS_PER_MS,
+                )
+                value = dead_letter_message(letter, element.topic, element.partition, self.name)
+                messages.append(Outgoing(DEAD_LETTERS.name, value, element.topic.encode()))
+        newest = max(record.timestamp for record in element.records) * MICROS_PER_MS
+        partition.watch.see([record.offset for record in element.records], rejected, newest)
+        return messages
+
+
+def _outcome(mapped: Mapped) -> Outcome:
+    if mapped.is_rejected:
+        return Outcome.REJECTED
+    return Outcome.ACCEPTED if mapped.events else Outcome.DROPPED
+
+
+def _events(mapped: Mapped) -> list[Outgoing]:
+    """The messages of the events; one that is too large for Kafka is left out and becomes a reason."""
+    messages = []
+    for record, row in mapped.events:
+        value = encode(record, row)
+        if len(value) > LARGEST:
+            mapped.reason, mapped.detail = Reason.TOO_LARGE, f"an event of {len(value)} bytes; at most {LARGEST}"
+        else:
+            messages.append(Outgoing(RECORD_TOPICS[record], value, key_of(record, row).encode()))
+    return messages
