@@ -83,7 +83,7 @@ def test_a_pane_goes_by_the_version_in_force_at_its_start_however_it_is_read(tmp
     [
         (
             "limits:\n- tokens_per_sesion: 4",
-            r":2: limits\.0\.tokens_per_sesion: no such name; there are allowed_targets, ",
+            r":2: limits\.0\.tokens_per_sesion: no such name; there are access, allowed_targets, ",
         ),
         ("limits: [{match: {agent: x}}]", r":1: limits\.0\.match\.agent: no such name; there are agent_id, "),
         ("limit: []", r"limit: no such name; there are before, effective_from, limits, version"),
