@@ -37,7 +37,19 @@ class Seen:
     span_id: str
     offset: int
     detail: Call | None
-    reference: dict[str, Any] | None
+    cited: tuple[int, str | None, str] | None  # partition, target, and what it shows: what a reference to it needs
+
+    @property
+    def reference(self) -> dict[str, Any] | None:
+        """The reference to its row, where that is known."""
+        if self.cited is None:
+            return None
+        partition, target, shows = self.cited
+        row = {
+            "partition": partition, "offset": self.offset, "span_id": self.span_id, "event_time": self.end,
+            "target": target,
+        }  # fmt: skip
+        return span_reference(row, shows)
 
 
 @dataclass(slots=True)
@@ -48,7 +60,7 @@ class Run:
     first: list[Seen] = field(default_factory=list)  # the first round
     called: list[Call] = field(default_factory=list)  # one call of each place in the round
     needed: Totals = field(default_factory=Totals)  # at the end of the first round
-    jitter: set[str] = field(default_factory=set)
+    jitter: frozenset[str] = frozenset()
     waits: int = 0  # calls that say how long they wait
     strangers: int = 0  # other calls since the last one that belongs to it
     is_varied: bool = False  # its calls are not all spelt alike
@@ -63,9 +75,8 @@ class Run:
             if seen.detail is not None:
                 self.called.append(seen.detail)
             first = self.first[self.length] if self.length < len(self.first) else None
-            if first is not None and first.reference is None and seen.reference is not None:
-                same = {"event_id": first.span_id, "event_time": first.end, "offset": first.offset}
-                first.reference = seen.reference | same
+            if first is not None and first.cited is None:
+                first.cited = seen.cited
         self.length += 1
         self.strangers = 0
         self.waits += seen.detail is not None and seen.detail.is_wait
@@ -82,7 +93,7 @@ class Loop:
     first: list[Seen]
     called: list[Call]
     needed: Totals
-    jitter: set[str]
+    jitter: frozenset[str]
     last: Seen
     totals: Totals
     said_at: int = 0
@@ -97,7 +108,6 @@ class Loop:
 def seen_of(row: dict[str, Any], call: int, arguments: int, limits: Limits) -> Seen:
     """The call of this row."""
     volatile = limits.value("volatile_arguments", row["tenant"], row["agent_id"], row["tool_name"], row["target"])
-    reference = span_reference(row, _shows(row))
     return Seen(
         call,
         arguments,
@@ -106,7 +116,7 @@ def seen_of(row: dict[str, Any], call: int, arguments: int, limits: Limits) -> S
         row["span_id"],
         row["offset"],
         call_of(row, volatile or ()),
-        reference,
+        (row["partition"], row["target"], _shows(row)),
     )
 
 
@@ -157,7 +167,7 @@ def loop_signal(
         totals=loop.totals,
         wasted=wasted,
         wall_time=last.end - first[-1].end,
-        references=[seen.reference for seen in (*first[:2], last) if seen.reference is not None],
+        references=[item for item in (seen.reference for seen in (*first[:2], last)) if item is not None],
         jitter=tuple(sorted(loop.jitter)),
         error_share=sum(call.is_error for call in loop.called) / max(1, len(loop.called)),
         is_over=is_over,

@@ -27,7 +27,7 @@ WRITES = 10  # the same write right after itself, each time with another answer
 PATIENT = 30  # rounds of a poll that says how long it waits: half an hour at a minute each
 MOST_IN_A_ROUND = 4  # calls of a poll: it waits, and looks at up to three things
 STRANGERS = 1  # other calls in a row that may stand between calls that bring nothing new
-MOST_NAMES = 64
+MOST_NAMES = 32
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ class Watch:
         jitter = self._jitter(seen, period)
         if jitter is None:
             if run.length:
-                run.length, run.first, run.called, run.jitter, run.waits = 0, [], [], set(), 0
+                run.length, run.first, run.called, run.jitter, run.waits = 0, [], [], frozenset(), 0
             return
         if run.length == 0:
             run.begin(list(self.calls)[-period:], self.totals)

@@ -18,7 +18,7 @@ Each signal carries the waste ledger: calls needed (up to and including the firs
 redundant calls, and the tokens of the redundant calls by class. Calls are model calls, tool calls, retrievals and
 hand-offs; an `invoke_agent` span sums its children and is not counted.
 
-memory  about 660 bytes a live session, and a watch (2 kB) for the few that repeat themselves
+memory  about 660 bytes a live session, and a watch (20 to 30 kB) for the few that repeat themselves
 """
 
 from typing import Any

@@ -9,7 +9,7 @@ times, by four sessions below the first, while fewer tools are called than tasks
 Only delegations are remembered: from its first hand-off on, Python looks at the calls of a root session. Calls and
 tokens of the ledger are counted from there.
 
-memory  (tenant, root session) -> Delegation; about 3 kB; leaves after 6 h of silence
+memory  (tenant, root session) -> Delegation; about 7 kB; leaves after 6 h of silence
 """
 
 from dataclasses import dataclass, field
