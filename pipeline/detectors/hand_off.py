@@ -38,6 +38,7 @@ MOST_ASKED = 8  # instructions remembered of each agent that is asked, and agent
 MOST_DONE = 32
 MOST_NAMES = 64
 WRITING = ("write", "destructive", "provision")
+WHO = ("agent_id", "agent_version", "session_id")
 COUNTED = ("chat", "execute_tool", "retrieval", "handoff")
 ROW = (
     "tenant", "session_id", "root_session_id", "agent_id", "agent_version", "operation", "tool_name", "tool_args",
@@ -58,12 +59,14 @@ class Trail:
     said_at: int = 0
     said_count: int = 0
     says: str = ""
+    by: list[str | None] = field(default_factory=list)  # agent, version and session of who handed off last
 
     def add(self, row: dict[str, Any], before: Totals, shows: str) -> None:
         """Once more; what was spent before the first time was needed."""
         if not self.count:
             self.needed, self.started, self.first_id = before, row["start_time"], row["span_id"]
         self.count += 1
+        self.by = [row[name] for name in WHO]
         self.references = [*self.references[:1], span_reference(row, shows)]
 
 
@@ -200,7 +203,8 @@ def _say(
     *, is_over: bool = False,
 ) -> list[Signal]:  # fmt: skip
     trail: Trail = getattr(seen, name)
-    if not is_over and not is_news(row["event_time"], count, trail.said_at, trail.said_count):
+    has_grown = count > trail.said_count
+    if not is_over and not (has_grown and is_news(row["event_time"], count, trail.said_at, trail.said_count)):
         return []
     trail.said_at, trail.said_count, trail.says = row["event_time"], count, says
     found = Found(
@@ -221,7 +225,7 @@ def _say(
         references=trail.references,
         is_over=is_over,
     )
-    return [signal_of(row, found, pane_size, limits)]
+    return [signal_of(row | dict(zip(WHO, trail.by, strict=True)), found, pane_size, limits)]
 
 
 def _over(

@@ -29,7 +29,7 @@ from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident
 from schemas.signals import Action, Fact, Signal, Usage
 
-FORMAT = 2  # grows with every change of what is saved
+FORMAT = 3
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (

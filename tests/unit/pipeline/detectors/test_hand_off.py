@@ -76,6 +76,8 @@ def test_an_agent_that_is_asked_again_and_does_the_same_again_goes_nowhere() -> 
     found = detect(sent_again(4))
     assert {signal.type for signal in found} == {"feedback_loop.ping_pong"}
     assert "3 of 4 hand-offs asked for what had been asked before" in found[-1].summary
+    assert found[-1].agent_id == "chief"
+    assert len({signal.signal_id for signal in detect(sent_again(20))}) == len(detect(sent_again(20)))
 
 
 def test_an_agent_that_does_something_new_each_time_does_not() -> None:
