@@ -1,9 +1,10 @@
 """Recordings in files: JSON lines in; events, messages for the player and frames for a backtest out.
 
 One object a line: `"type"`, the fields of the event, and `ingest_time` if it was recorded. A line that is no event is
-reported as `file:line: reason: what to do` and loses nothing else. Several files are merged by ingest_time, else
-event_time, and need not be sorted. What is merged lies on disk as the messages it will be on Kafka
-(`recording.py`); so a backtest decodes the same bytes with the same code, and sees the same times, as a live run.
+reported as `file:line: reason: what to do` and loses nothing else. Files of others (OTLP JSON, Langfuse, Claude Code:
+`exports.py`) are known by their content. Several files are merged by ingest_time, else event_time, and need not be
+sorted. What is merged lies on disk as the messages it will be on Kafka (`recording.py`); so a backtest decodes the same
+bytes with the same code, and sees the same times, as a live run.
 """
 
 import tempfile
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.exports import exported
+from pipeline.ingest.messages import Mapped
 from pipeline.lines import LINE_LIMIT, lines
 from pipeline.recording import CHUNK_EVENTS, Recording
 from schemas.codecs import Decoded, json_events
@@ -62,6 +65,10 @@ def read_events(paths: Iterable[Path | str], on_bad: OnBad) -> Iterator[Recorded
     `on_bad` is called for each bad line, in order; it may collect, count, print, or raise to stop.
     """
     for path in map(Path, paths):
+        foreign = exported(path)
+        if foreign is not None:
+            yield from _converted(path, foreign, on_bad)
+            continue
         is_json_lines = False
         waiting: list[BadLine] = []  # bad lines before the first object: they may be all there is
         for number, line in lines(path):
@@ -85,6 +92,20 @@ def read_events(paths: Iterable[Path | str], on_bad: OnBad) -> Iterator[Recorded
                 f"{path}: not one of its first {len(waiting)} lines is a JSON object (line {waiting[0].line}: "
                 f'{waiting[0].detail}); write one event a line, {{"type": "agent_span", ...}}'
             )
+
+
+def _converted(path: Path, found: Iterable[tuple[int, Mapped]], on_bad: OnBad) -> Iterator[Recorded]:
+    """Events of somebody else's file; what cannot be read of it is a bad line, and loses nothing else."""
+    for number, mapped in found:
+        if mapped.reason is not None:
+            on_bad(BadLine(path, number, mapped.reason, mapped.detail))
+        for record, row in mapped.events:
+            try:
+                recorded = _recorded({"type": record, **row})
+            except UnreadableError as error:
+                on_bad(BadLine(path, number, error.reason, error.detail))
+            else:
+                yield recorded
 
 
 def merged(paths: Iterable[Path | str], on_bad: OnBad) -> Recording:

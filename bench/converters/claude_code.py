@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.converters.files import Event, data_set, main
-from pipeline.demo.claude_code import Line, spans
+from pipeline.ingest.claude_code import Line, spans
 
 
 def lines(folder: Path) -> list[Line]:

@@ -11,10 +11,11 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.demo import claude_code, llm_traffic
+from pipeline.demo import llm_traffic
 from pipeline.demo.recorder import Event, delay, in_ingest_order, randomness
 from pipeline.demo.story import SEED, story
 from pipeline.demo.timeline import END, START
+from pipeline.ingest import claude_code
 from schemas.times import MICROS, MINUTE, parse_time
 
 DATA = Path(__file__).parent / "data"

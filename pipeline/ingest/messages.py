@@ -62,11 +62,14 @@ class Reader:
                 raise UnmappableError(Reason.EMPTY, "no value; send OTLP")
             if len(value) > MAX_MESSAGE_BYTES:
                 raise UnmappableError(Reason.TOO_LARGE, f"{len(value)} bytes; at most {MAX_MESSAGE_BYTES}")
-            telemetry = decode(topic, value)
-            found = telemetry.size
-            events = self._map[topic](telemetry)
+            return self.events(topic, decode(topic, value))
         except UnmappableError as error:
             return Mapped(reason=error.reason, detail=error.detail, is_rejected=True)
+
+    def events(self, topic: str, telemetry: Telemetry) -> Mapped:
+        """The events of what was decoded already, as from a message of this topic."""
+        found = telemetry.size
+        events = self._map[topic](telemetry)
         mapped = Mapped(events, unwanted=max(0, found - len(events)))
         if telemetry.faults:
             first = telemetry.faults[0]

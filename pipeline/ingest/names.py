@@ -39,6 +39,7 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
         "gen_ai.response.model",
         "llm.response.model_name",
         "langsmith.metadata.ls_model_name",
+        "langfuse.observation.model.name",
     ),
     "input_tokens": (
         "gen_ai.usage.input_tokens",

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.demo.claude_code import spans
 from pipeline.ingest.access import access_of_command
+from pipeline.ingest.claude_code import spans
 
 Line = dict[str, Any]
 

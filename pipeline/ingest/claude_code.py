@@ -1,22 +1,24 @@
-"""Recorded sessions of a coding agent as spans: one `chat` per API call, one `execute_tool` per tool call.
+"""Sessions of Claude Code as spans: one `chat` per API call, one `execute_tool` per tool call.
 
-A line is what `data/claude_code.jsonl.gz` holds (see `README.md`): a reduction of the transcript the agent
-itself wrote. One API call is written as several lines with one id: they are joined, and of each counter the
-largest is taken, never the sum. The results of tools are not recorded, so tool spans have no `result_digest`.
+A line is what `pipeline/demo/data/claude_code.jsonl.gz` holds: a reduction of the transcript the agent itself writes;
+`reduced` makes it. One API call is written as several lines with one id: they are joined, and of each counter the
+largest is taken, never the sum. Results stand in a whole transcript only; else tool spans have no `result_digest`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.demo.recorder import Event
 from pipeline.ingest.access import access_of_command
-from schemas.signals import compact_json
+from pipeline.ingest.usage import count
+from schemas.signals import compact_json, stable_hash
 from schemas.times import parse_time
 
 TENANT = "claude-code"
 Line = dict[str, Any]
+Event = dict[str, Any]
 
 
+COUNTS = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 ACCESS_OF_TOOL = {
     "Read": "read",
     "Glob": "read",
@@ -27,6 +29,42 @@ ACCESS_OF_TOOL = {
     "Edit": "write",
     "Write": "write",
 }
+
+
+def is_transcript(found: Mapping[str, Any]) -> bool:
+    """Whether an object is a line of a transcript as Claude Code writes it."""
+    return isinstance(found.get("sessionId"), str) and isinstance(found.get("message"), dict) and "timestamp" in found
+
+
+def reduced(found: Mapping[str, Any]) -> Line | None:
+    """A line of a transcript in the form that `spans` reads; None where it tells of no call. Raises ValueError."""
+    message, kind = found["message"], found.get("type")
+    if kind not in ("assistant", "user"):
+        return None
+    parts = message.get("content")
+    line: Line = {
+        "type": kind,
+        "timestamp": found["timestamp"],
+        "sessionId": found["sessionId"],
+        "agentId": found.get("agentId") if isinstance(found.get("agentId"), str) else None,
+        "id": message.get("id"),
+        "model": message.get("model"),
+        "content": [],
+    }
+    parse_time(line["timestamp"] if isinstance(line["timestamp"], str) else "")
+    if kind == "assistant":
+        if not isinstance(line["id"], str):
+            return None
+        usage = message.get("usage") if isinstance(message.get("usage"), dict) else {}
+        line["usage"] = {name: count(usage.get(name)) for name in COUNTS}
+    for part in parts if isinstance(parts, list) else []:
+        match part:
+            case {"type": "tool_use", "id": str(), "name": str(), "input": dict()}:
+                line["content"].append(part)
+            case {"type": "tool_result", "tool_use_id": str()}:
+                known = {"is_error": bool(part.get("is_error")), "result": part.get("content")}
+                line["content"].append({"type": "tool_result", "tool_use_id": part["tool_use_id"], **known})
+    return line
 
 
 def spans(lines: Iterable[Line], *, shift: int = 0) -> list[Event]:
@@ -100,6 +138,8 @@ def _tool_calls(ordered: list[Line], shift: int) -> list[Event]:
                 event = asked.pop(part["tool_use_id"])
                 event["event_time"] = moment
                 event["duration_ms"] = (moment - event["start_time"]) // 1000
+                if "result" in part:
+                    event["result_digest"] = stable_hash(part["result"])
                 if part["is_error"]:
                     event |= {"status": "error", "error_type": "tool_error"}
                 events.append(event)
@@ -116,7 +156,7 @@ def _tool_call(line: Line, part: dict[str, Any], moment: int) -> Event:
         "operation": "handoff" if name == "Task" else "execute_tool",
         "tool_name": name,
         "tool_args": compact_json(given),
-        "args_digest": part["input_sha256"],
+        "args_digest": part.get("input_sha256") or stable_hash(name, given),
         "status": "ok",
     }
     return event if access is None else event | {"access": access}
