@@ -67,6 +67,7 @@ class Limit(BaseModel):
     calls_per_day: PositiveInt | None = None
     budget_of: BudgetOf = "agent"  # whose budget `..._per_day` is: each agent's, or that of all that the entry covers
     max_steps: PositiveInt | None = None
+    context_limit: PositiveInt | None = None
     allowed_tools: tuple[Pattern, ...] | None = None
     allowed_targets: tuple[Pattern, ...] | None = None
     needs_approval: bool | None = None
@@ -151,16 +152,17 @@ class Limits(BaseModel):
         tool_name: str | None = None,
         target: str | None = None,
         agent_version: str | None = None,
+        model: str | None = None,
     ) -> Any:
         """The limit called `name` for this agent and call, None where there is none."""
         if not self.states(name):
             return None
-        key = (name, tenant, agent_id, tool_name, target, agent_version)
+        key = (name, tenant, agent_id, tool_name, target, agent_version, model)
         if key not in self._answers:
             self._make_room()
             call = {
                 "tenant": tenant, "agent_id": agent_id, "agent_version": agent_version, "tool_name": tool_name,
-                "target": target,
+                "target": target, "model": model,
             }  # fmt: skip
             found = None
             for entry in self.limits:

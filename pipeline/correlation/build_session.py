@@ -17,6 +17,11 @@ from schemas.incidents import (
 from schemas.resources import name_of
 from schemas.times import MICROS, format_span
 
+EXHAUSTING = {  # what is said of an agent, by the family of its newest signal
+    "token_burn": "uses more than its limit",
+    "call_rate": "uses more than its limit",
+    "context_overload": "runs out of context",
+}
 MANY_TOKENS = 1_000_000  # unplanned tokens from which a loop or burn is critical
 DOES = {  # what an agent does, by the type of its loop
     "feedback_loop.retry_storm": "tries {tools}{on} again and fails",
@@ -49,7 +54,7 @@ def build(case: Case, now: int, limits: Limits) -> Incident:
         tenant=case.tenant,
         kind=kind,
         status=case.status,
-        severity=_severity(kind, waste),
+        severity=_severity(case, kind, waste),
         scope=(loop.scope if loop else None) or case.opened_by.scope,
         agent_id=case.agent_id,
         agent_version=case.agent_version,
@@ -113,13 +118,13 @@ def _kind(case: Case) -> Kind:
     families = {name.split(".")[0] for name in case.newest}
     if "feedback_loop" in families:
         return "feedback_loop"
-    return "resource_exhaustion" if families & {"token_burn", "call_rate"} else "governance_breach"
+    return "resource_exhaustion" if families & EXHAUSTING.keys() else "governance_breach"
 
 
-def _severity(kind: Kind, waste: Exhaustion | None) -> Severity:
+def _severity(case: Case, kind: Kind, waste: Exhaustion | None) -> Severity:
     if kind == "feedback_loop" and waste is not None and waste.unplanned_tokens >= MANY_TOKENS:
         return SEVERITIES[2]
-    return SEVERITIES[1]
+    return SEVERITIES[0] if all(signal.severity == "info" for signal in case.newest.values()) else SEVERITIES[1]
 
 
 def _title(case: Case, kind: Kind, resource: str | None, waste: Exhaustion | None) -> str:
@@ -133,7 +138,7 @@ def _title(case: Case, kind: Kind, resource: str | None, waste: Exhaustion | Non
         rounds = "rounds" if loop["period"] > 1 else "times"
         return f"{who} {does}: {loop['repetitions']} {rounds}{tokens}"
     newest = max(case.newest.values(), key=lambda signal: (signal.detected_at, signal.signal_id))
-    verb = "uses more than its limit" if kind == "resource_exhaustion" else "goes past a limit"
+    verb = EXHAUSTING.get(newest.family, "goes past a limit")
     return f"{who} {verb}: {newest.summary}"
 
 

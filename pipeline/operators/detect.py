@@ -20,6 +20,7 @@ from pipeline.core.reduce import facts_of, usage_in
 from pipeline.core.rows import Rows, with_sessions
 from pipeline.core.sessions import SessionIndex
 from pipeline.detectors import (
+    context_overload,
     failed_run,
     feedback_loop,
     governance,
@@ -52,6 +53,7 @@ DETECTORS: dict[str, tuple[Any, ...]] = {
         token_burn,
         governance,
         unguarded_change,
+        context_overload,
     ),
     "metric_point": (metric_jump,),
     "cluster_event": (kubernetes,),
@@ -62,7 +64,6 @@ UNUSED = (
     "prompt_digest",
     "prompt_version",
     "provider",
-    "context_limit",
     "attempt",
     "error_type",
 )

@@ -19,6 +19,7 @@ from pipeline.correlation.facts import Ledger
 from pipeline.correlation.topology import Topology
 from pipeline.detectors.budget_burn import Burn
 from pipeline.detectors.call_rate import Minutes
+from pipeline.detectors.context_overload import Fill
 from pipeline.detectors.hand_off import Delegation, Trail
 from pipeline.detectors.kubernetes import Said
 from pipeline.detectors.metric_jump import Series
@@ -33,7 +34,7 @@ FORMAT = 3
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Action, Ahead, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Incident, Ledger, Loop, Minutes,
+        Action, Ahead, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Incident, Ledger, Loop, Minutes,
         Monologue, Ring, Run, Said, Seen, Series, Signal, Silence, Streak, Topology, Totals, Trail, Usage, Watch,
     )
 }  # fmt: skip

@@ -25,7 +25,8 @@ def test_the_console_is_all_they_need() -> None:
 @pytest.mark.parametrize("kind", get_args(Kind))
 def test_each_incident_matches_the_rule_of_its_kind_alone(kind: str, severity: Severity) -> None:
     incident = sample_incident({"kind": kind, "severity": severity})
-    expected = [] if (kind, severity) == ("feedback_loop", "info") else [kind]
+    others = {("feedback_loop", "info"): [], ("resource_exhaustion", "info"): ["resource_running_low"]}
+    expected = others.get((kind, severity), [kind])
     assert [one.rule for one in Outbox(RULES).decide(incident)] == expected
 
 
@@ -36,6 +37,7 @@ def test_agents_page_and_the_rest_are_tickets() -> None:
         "governance_breach": "ticket",
         "infrastructure_failure": "ticket",
         "resource_exhaustion": "page",
+        "resource_running_low": "ticket",
         "telemetry_gap": "ticket",
     }
 
