@@ -106,8 +106,9 @@ def switched_off(names: Sequence[str]) -> Iterator[None]:
     known = {_short(module) for modules in DETECTORS.values() for module in modules} | {*map(_short, here.values())}
     if unknown := set(names) - known:
         raise UsageError(f"no detector {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
-    before = dict(DETECTORS)
+    before, from_usage = dict(DETECTORS), correlator.FROM_USAGE
     try:
+        correlator.FROM_USAGE = tuple(module for module in from_usage if _short(module) not in names)
         for record, modules in before.items():
             DETECTORS[record] = tuple(module for module in modules if _short(module) not in names)
         for name, module in here.items():
@@ -117,6 +118,7 @@ def switched_off(names: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         DETECTORS.update(before)
+        correlator.FROM_USAGE = from_usage
         for name, module in here.items():
             setattr(correlator, name, module)
 

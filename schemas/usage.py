@@ -13,8 +13,10 @@ from schemas.signals import Usage
 
 KEY = ("agent_id", "agent_version", "task_type", "operation", "model", "tool_name", "target")
 SUMS = (
-    "calls", "errors", "input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens", "duration_ms",
+    "calls", "errors", "refused", "input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens",
+    "duration_ms",
 )  # fmt: skip
+KEPT = tuple(name for name in (*KEY, *SUMS) if name != "refused")  # in ClickHouse; the rest is for detection only
 COUNTED_CALLS = ("chat", "execute_tool", "retrieval", "handoff")  # an `invoke_agent` span sums its children
 COLUMNS: dict[str, Any] = {**dict.fromkeys(KEY, pl.String), **dict.fromkeys(SUMS, pl.Int64)}
 PLACED: dict[str, Any] = {"tenant": pl.String, "pane": pl.Int64, "source": pl.String, **COLUMNS}

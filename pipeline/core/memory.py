@@ -1,6 +1,6 @@
 """Per-key memory with an expiry in event time, found by bucket and not by scanning."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from schemas.times import MINUTE
@@ -68,6 +68,10 @@ class Memory(Generic[K, V]):
                 self._buckets.setdefault(new, set()).add(key)
             self._touched[key] = at
         return value
+
+    def items(self) -> Iterable[tuple[K, V]]:
+        """Every entry, untouched; some may be over, and not swept yet."""
+        return self._values.items()
 
     def expire(self, at: int) -> None:
         """Drop every bucket that is wholly older than `keep` at this moment of event time."""

@@ -1,14 +1,22 @@
 """Rows of closed panes reduced to what correlate needs: usage sums and facts."""
 
+import re
+
 import numpy as np
 import polars as pl
 
 from pipeline.core.panes import mix
-from pipeline.core.rows import Rows
+from pipeline.core.rows import Rows, asked
+from pipeline.core.sessions import Times
 from schemas.signals import Fact, Usage
 from schemas.usage import KEY, SUMS, usage_of
 
 PLACE = ("tenant", "pane")
+# what providers and gateways call it when they refuse a call for its rate, or because a quota is used up
+REFUSAL = re.compile(
+    r"(?<!\d)(429|529)(?!\d)|rate.?limit|quota|throttl|too.?many.?requests|resource.?exhausted|overloaded",
+    re.IGNORECASE,
+)
 
 
 def usage_in(rows: Rows, source: str) -> list[Usage]:
@@ -22,11 +30,25 @@ def usage_in(rows: Rows, source: str) -> list[Usage]:
     _, first, group = np.unique(grouped, return_index=True, return_inverse=True)
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(first.size))
-    own = {"calls": np.ones(len(rows), dtype=np.int64), "errors": (~rows.equals("status", "ok")).astype(np.int64)}
+    own = {
+        "calls": np.ones(len(rows), dtype=np.int64),
+        "errors": (~rows.equals("status", "ok")).astype(np.int64),
+        "refused": _refused(rows),
+    }
     sums = {name: np.add.reduceat((own[name] if name in own else rows.ints(name))[order], starts) for name in SUMS}
     table = rows.take(first, (*PLACE, *KEY)).with_columns(pl.Series(name, sums[name]) for name in SUMS)
     parts = table.partition_by(PLACE, as_dict=True)
     return [usage_of(str(tenant), int(pane), source, parts[tenant, pane]) for tenant, pane in sorted(parts)]
+
+
+def _refused(rows: Rows) -> Times:
+    """1 where a call was refused for its rate or a quota, by the type of its error; 0 elsewhere."""
+    found = np.zeros(len(rows), dtype=np.int64)
+    places = rows.filled("error_type")
+    if places.size:
+        is_refusal = asked(rows, places, ("error_type",), lambda said: REFUSAL.search(said) is not None)
+        found[places] = is_refusal & rows.equals("status", "error")[places]
+    return found
 
 
 def facts_of(rows: pl.DataFrame, *, late: bool = False) -> list[Fact]:

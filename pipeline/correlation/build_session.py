@@ -18,8 +18,9 @@ from schemas.resources import name_of
 from schemas.times import MICROS, format_span
 
 EXHAUSTING = {  # what is said of an agent, by the family of its newest signal
-    "token_burn": "uses more than its limit",
-    "call_rate": "uses more than its limit",
+    "token_burn": "uses more than planned",
+    "call_rate": "calls out of the ordinary",
+    "stuck_tool": "waits for a tool",
     "context_overload": "runs out of context",
 }
 MANY_TOKENS = 1_000_000  # unplanned tokens from which a loop or burn is critical

@@ -22,7 +22,16 @@ from pipeline.correlation.case import (
 )
 from pipeline.correlation.facts import Ledger, is_frozen
 from pipeline.correlation.topology import Relation, Topology, node_key
-from pipeline.detectors import budget_burn, call_rate, careless_change, repeated_run
+from pipeline.detectors import (
+    budget_burn,
+    call_rate,
+    careless_change,
+    refused_calls,
+    repeated_run,
+    silence,
+    stuck_tool,
+    token_spike,
+)
 from schemas.incidents import Incident
 from schemas.resources import kind_of, scope_of
 from schemas.signals import Action, Fact, Row, Signal, Usage, compact_json
@@ -33,6 +42,8 @@ KEEP = 90 * MINUTE  # of actions and changes
 WEAK_FOR = 5 * MINUTE  # how long a weak symptom waits for another
 LEAST_WEAK = 3  # weak Kubernetes warnings, or series that jumped, that open an incident together
 MOST_KEPT = 5_000  # actions, and changes, per tenant
+# every detector that needs the usage of a tenant; the order is that in which they are saved
+FROM_USAGE: tuple[Any, ...] = (call_rate, budget_burn, token_spike, refused_calls, silence, stuck_tool)
 JOINS = (Relation.SAME, Relation.OWNER, Relation.DEPENDENCY, Relation.DEPENDENT, Relation.SCOPE)
 
 
@@ -47,8 +58,7 @@ class Correlator:
         self.ledger = Ledger()
         self._actions: list[Action] = []
         self._changes: list[Fact] = []
-        self._rates = call_rate.fresh()
-        self._budgets = budget_burn.fresh()
+        self._used = [module.fresh() for module in FROM_USAGE]
         self._staged = careless_change.fresh()
         self._runs = repeated_run.fresh()
         self._weak: list[Signal] = []
@@ -67,8 +77,7 @@ class Correlator:
         twin.ledger = Ledger(dict(self.ledger.facts))
         twin._actions = list(self._actions)
         twin._changes = list(self._changes)
-        twin._rates = copy.deepcopy(self._rates)
-        twin._budgets = copy.deepcopy(self._budgets)
+        twin._used = copy.deepcopy(self._used)
         twin._staged = copy.deepcopy(self._staged)
         twin._runs = copy.deepcopy(self._runs)
         twin._weak = list(self._weak)
@@ -83,8 +92,7 @@ class Correlator:
             "ledger": self.ledger,
             "actions": self._actions,
             "changes": self._changes,
-            "rates": self._rates.saved(),
-            "budgets": self._budgets.saved(),
+            "used": [memory.saved() for memory in self._used],
             "staged": self._staged.saved(),
             "runs": self._runs.saved(),
             "weak": self._weak,
@@ -96,8 +104,8 @@ class Correlator:
         """The other way, into a correlator of the same tenant that has seen nothing yet."""
         self.topology, self.ledger = saved["topology"], saved["ledger"]
         self._actions, self._changes, self._weak = saved["actions"], saved["changes"], saved["weak"]
-        self._rates.restore(saved["rates"])
-        self._budgets.restore(saved["budgets"])
+        for memory, found in zip(self._used, saved["used"], strict=True):
+            memory.restore(found)
         self._staged.restore(saved["staged"])
         self._runs.restore(saved["runs"])
         self.cases, self.said = saved["cases"], saved["said"]
@@ -118,8 +126,8 @@ class Correlator:
             self.topology.see(action.target)
             self._actions.append(action)
         limits = self.limits.in_force(pane)
-        signals += call_rate.detect(usage, pane, self.pane_size, self._rates, limits)
-        signals += budget_burn.detect(usage, pane, self.pane_size, self._budgets, limits)
+        for module, memory in zip(FROM_USAGE, self._used, strict=True):
+            signals += module.detect(usage, pane, self.pane_size, memory, limits)
         signals += careless_change.detect(
             actions, self._changes, self._windows, self._is_own_effect, pane, self.pane_size, self._staged, limits
         )
@@ -172,9 +180,9 @@ class Correlator:
             kept = {case.incident_id for case in self.cases}
             self.said = {name: incident for name, incident in self.said.items() if name in kept}
         self.ledger.expire(now)
-        self._budgets.expire(now)
+        for memory in self._used:
+            memory.expire(now)
         self._staged.expire(now)
-        self._rates.expire(now)
 
     def _route(self, signal: Signal, now: int) -> None:
         if signal.family == "symptom":

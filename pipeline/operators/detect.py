@@ -65,7 +65,6 @@ UNUSED = (
     "prompt_version",
     "provider",
     "attempt",
-    "error_type",
 )
 SPAN = 60 * MINUTE  # panes are worked on together up to this much event time, so that expiry falls between calls
 MINUTE_OF_RECORDS = (

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
+from pipeline.core.baseline import Usual
 from pipeline.core.loops import Totals
 from pipeline.core.plain import StateError, decode, encode
 from pipeline.core.rings import Ring
@@ -18,14 +19,16 @@ from pipeline.correlation.case import Case
 from pipeline.correlation.facts import Ledger
 from pipeline.correlation.topology import Topology
 from pipeline.detectors.budget_burn import Burn
-from pipeline.detectors.call_rate import Minutes
 from pipeline.detectors.context_overload import Fill
 from pipeline.detectors.hand_off import Delegation, Trail
 from pipeline.detectors.kubernetes import Said
 from pipeline.detectors.metric_jump import Series
 from pipeline.detectors.monologue import Monologue
+from pipeline.detectors.refused_calls import Refusals
 from pipeline.detectors.repeated_run import Failing
 from pipeline.detectors.restarted_run import Streak
+from pipeline.detectors.silence import Pulse
+from pipeline.detectors.stuck_tool import Times
 from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident
 from schemas.signals import Action, Fact, Signal, Usage
@@ -34,8 +37,9 @@ FORMAT = 3
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Action, Ahead, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Incident, Ledger, Loop, Minutes,
-        Monologue, Ring, Run, Said, Seen, Series, Signal, Silence, Streak, Topology, Totals, Trail, Usage, Watch,
+        Action, Ahead, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Incident, Ledger, Loop, Monologue,
+        Pulse, Refusals, Ring, Run, Said, Seen, Series, Signal, Silence, Streak, Times, Topology, Totals, Trail, Usage,
+        Usual, Watch,
     )
 }  # fmt: skip
 

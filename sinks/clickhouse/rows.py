@@ -14,7 +14,7 @@ import polars as pl
 from schemas.incidents import NESTED_FIELDS, Incident
 from schemas.registry import Schema, newest
 from schemas.signals import Signal, Usage
-from schemas.usage import COLUMNS, table_of
+from schemas.usage import KEPT, tables_of
 from sinks.redaction import redact
 
 TIME = pl.Datetime("us", "UTC")
@@ -62,9 +62,7 @@ def signal_frame(signals: Sequence[Signal]) -> pl.DataFrame:
 
 def usage_frame(usage: Sequence[Usage]) -> pl.DataFrame:
     """For `agent_usage`: the rows of every table."""
-    if not usage:
-        return _filled(pl.DataFrame(schema={"tenant": pl.String, "pane": pl.Int64, "source": pl.String} | COLUMNS))
-    return _filled(pl.concat([table_of(message) for message in usage]))
+    return _filled(tables_of(usage).select("tenant", "pane", "source", *KEPT))
 
 
 def incident_frame(incidents: Sequence[Incident]) -> pl.DataFrame:

@@ -58,6 +58,8 @@ def burn_of_session(scene: Scene, _: int) -> None:
     used = 0
     while used < limit * 1.6:
         before = used
+        if run.context > 90_000:
+            run.context = 20_000  # summed up in time: what runs out is the budget, not the context
         run.think(grows=scene.rng.randint(2_000, 6_000), output=scene.rng.randint(400, 1_500))
         used = sum(tokens_of(event) for event in scene.told() if event["operation"] == "chat")
         if before <= limit < used:

@@ -1,0 +1,82 @@
+"""Token spike: an agent without a budget uses far more tokens than it usually does.
+
+Judged five minutes at a time for each agent and type of task, over all its sessions, against the last 120 stretches in
+which it used any, on a log scale (pipeline/core/baseline.py): a perfectly steady agent that explodes is found, tasks
+that differ ten times in what they need are not. The stretch judged is never in its own baseline, and one out of the
+ordinary is not learned. Tokens are input without cache reads, plus output, of model calls. An agent that has a budget
+of its own is judged by that (budget_burn.py).
+
+rows    usage of one tenant and pane (correlate)
+memory  (tenant, agent, type of task) -> Usual; about 2 kB; leaves after a week of silence
+"""
+
+import polars as pl
+
+from pipeline.core.baseline import Usual
+from pipeline.core.evidence import usage_reference
+from pipeline.core.limits import Limits
+from pipeline.core.memory import Memory
+from schemas.signals import Signal, compact_json, stable_hash
+from schemas.times import MINUTE
+
+STRETCH = 5 * MINUTE
+KEEP = 7 * 24 * 60 * MINUTE
+LEAST_TOKENS = 30_000
+KEY = ("tenant", "agent_id", "task_type")
+Key = tuple[str, str, str | None]
+
+
+def fresh() -> Memory[Key, Usual]:
+    """An empty memory."""
+    return Memory(Usual, KEEP)
+
+
+def detect(usage: pl.DataFrame, pane: int, pane_size: int, memory: Memory[Key, Usual], limits: Limits) -> list[Signal]:
+    """Add the tokens of one pane; changes `memory`. Fires at most once a stretch and key."""
+    if not usage.height:
+        return []
+    tokens = pl.col("input_tokens") - pl.col("cached_input_tokens") + pl.col("output_tokens")
+    sums = usage.filter(pl.col("operation") == "chat").group_by(KEY).agg(tokens.sum().alias("tokens"))
+    end = pane + pane_size
+    signals = []
+    for tenant, agent, task, number in sorted(sums.iter_rows(), key=lambda row: (row[1], row[2] or "")):
+        seen = memory.get((tenant, agent, task), pane)
+        seen.add(pane // STRETCH, number)
+        found = None if seen.is_odd or _has_budget(limits, tenant, agent) else seen.excess(LEAST_TOKENS)
+        if found is None:
+            continue
+        score, usual = found
+        of_task = f" for {task}" if task else ""
+        shows = f"{seen.amount:,} tokens in 5 min{of_task}, usually {usual:,.0f}"
+        signal_id = stable_hash(tenant, agent, task, "token_burn.baseline", pane // STRETCH)
+        signals.append(
+            Signal(
+                signal_id=signal_id,
+                type="token_burn.baseline",
+                tenant=tenant,
+                agent_id=agent,
+                window_start=pane // STRETCH * STRETCH,
+                window_end=end,
+                detected_at=end,
+                score=round(score, 2),
+                summary=shows,
+                evidence=compact_json(
+                    {
+                        "gap": "token budget: none",
+                        "tokens": seen.amount,
+                        "usual": round(usual),
+                        "references": [usage_reference(signal_id, end, shows)],
+                    }
+                ),
+                rule_version=limits.rule_version,
+            )
+        )
+    return signals
+
+
+def _has_budget(limits: Limits, tenant: str, agent: str) -> bool:
+    if not limits.states("tokens_per_day"):
+        return False
+    call = dict.fromkeys(("agent_version", "model", "tool_name", "target"))
+    found = limits.budgets(tenant=tenant, agent_id=agent, **call)
+    return any(budget.budget_of == "agent" and budget.tokens is not None for budget in found)

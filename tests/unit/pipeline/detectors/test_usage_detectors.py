@@ -1,0 +1,175 @@
+"""What correlate sees in the usage of a tenant: spikes of tokens, refusals, silence, stuck tools."""
+
+import copy
+import random
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+import polars as pl
+import pytest
+
+from pipeline.core.limits import Limits
+from pipeline.detectors import call_rate, refused_calls, silence, stuck_tool, token_spike
+from schemas.signals import Signal
+from schemas.usage import KEY, PLACED, SUMS
+from tests.builders import PANE, T0
+
+Row = tuple[float, dict[str, Any]]  # seconds after T0, what differs from one chat of agent-1
+
+
+def run(module: ModuleType, rows: Iterable[Row], limits: Limits | None = None) -> list[Signal]:
+    panes: dict[int, list[dict[str, Any]]] = {}
+    for seconds, fields in rows:
+        pane = (T0 + round(seconds * 1e6)) // PANE * PANE
+        usual = {"tenant": "acme", "pane": pane, "source": "s", "agent_id": "agent-1", "operation": "chat", "calls": 1}
+        panes.setdefault(pane, []).append(dict.fromkeys(KEY) | dict.fromkeys(SUMS, 0) | usual | fields)
+    memory, found = module.fresh(), []
+    for pane in sorted(panes):
+        table = pl.DataFrame(panes[pane], schema=PLACED)
+        for order in (table, table[::-1]):
+            twin = module.fresh()
+            twin.restore(copy.deepcopy(memory.saved()))
+            signals = module.detect(order, pane, PANE, twin, limits or Limits())
+        found += signals
+        memory = twin
+    return found
+
+
+def sessions(tokens: Iterable[int], **fields: Any) -> list[Row]:
+    """A call every five minutes, of so many tokens."""
+    return [(300.0 * n, {"input_tokens": number} | fields) for n, number in enumerate(tokens)]
+
+
+def test_a_steady_agent_that_explodes_is_found_and_a_rise_is_not() -> None:
+    (signal,) = run(token_spike, sessions([10_000] * 30 + [200_000], task_type="review"))
+    assert signal.summary == "200,000 tokens in 5 min for review, usually 10,000"
+    assert signal.details["gap"] == "token budget: none"
+    assert run(token_spike, sessions([10_000] * 30 + [29_000])) == []
+    assert run(token_spike, sessions([10_000] * 19 + [200_000])) == [], "too short a history is not judged"
+    assert run(token_spike, sessions([100] * 30 + [29_000])) == [], "too few tokens to matter"
+
+
+def test_tasks_that_differ_ten_times_are_no_spike() -> None:
+    draw = random.Random(5)
+    assert run(token_spike, sessions([round(20_000 * draw.lognormvariate(0, 0.8)) for _ in range(200)])) == []
+
+
+def test_cache_reads_are_no_spike_and_a_budget_is_judged_elsewhere() -> None:
+    cached = [*sessions([10_000] * 30), (300.0 * 30, {"input_tokens": 900_000, "cached_input_tokens": 890_000})]
+    assert run(token_spike, cached) == []
+    budget = Limits.model_validate({"limits": [{"match": {"agent_id": "agent-1"}, "tokens_per_day": 10**9}]})
+    assert run(token_spike, sessions([10_000] * 30 + [200_000]), budget) == []
+
+
+def test_a_spike_is_not_learned_and_each_is_said_once() -> None:
+    rows = [*sessions([10000] * 30 + [200000] * 3), (300.0 * 30 + 20, {"input_tokens": 50000})]
+    assert len(run(token_spike, rows)) == 3
+
+
+@pytest.mark.parametrize("rate", [1, 3, 6])
+def test_at_a_low_rate_chance_is_no_spike_and_a_flood_is(rate: int) -> None:
+    draw = random.Random(rate)
+    calls = [sum(draw.random() < rate / 60 for _ in range(60)) for _ in range(400)]
+    rows = [(60.0 * n, {"calls": number}) for n, number in enumerate(calls) if number]
+    assert run(call_rate, rows) == []
+    (signal,) = run(call_rate, [*rows, (60.0 * 400, {"calls": 40})])
+    assert signal.summary.startswith("40 calls in this minute, usually ")
+
+
+def refused(seconds: float, **fields: Any) -> Row:
+    return seconds, {"errors": 1, "refused": 1} | fields
+
+
+def test_an_agent_whose_calls_are_mostly_refused_is_throttled() -> None:
+    work: list[Row] = [(10.0 * n, {}) for n in range(60)]
+    (first, *_) = run(refused_calls, work + [refused(600 + 6 * n) for n in range(8)])
+    assert (first.type, first.agent_id) == ("call_rate.throttled", "agent-1")
+    assert first.summary == "agent-1: 8 of 32 calls in 5 min refused for their rate or quota"
+    assert run(refused_calls, work + [refused(600 + 6 * n) for n in range(7)]) == []
+
+
+def test_refusals_between_twice_as_many_successes_are_none() -> None:
+    rows = [refused(7.0 * n) if n % 3 == 0 else (7.0 * n, {}) for n in range(200)]
+    assert run(refused_calls, rows) == []
+
+
+def test_few_retries_without_one_success_are_a_used_up_quota() -> None:
+    rows = [refused(60.0 * n) for n in range(8)]
+    (first, *_) = run(refused_calls, rows)
+    assert first.summary == "agent-1: 6 calls refused for their rate or quota, none has worked for 5 min 5 s"
+    assert run(refused_calls, [row for n in range(8) for row in (refused(60.0 * n), (60.0 * n + 30, {}))]) == []
+
+
+def test_model_calls_that_all_fail_are_told_of_and_failing_tools_are_not() -> None:
+    (first, *_) = run(refused_calls, [(30.0 * n, {"errors": 1}) for n in range(14)])
+    assert first.type == "call_rate.no_success"
+    assert first.summary == "agent-1: 12 calls failed, none has worked for 5 min 35 s"
+    tools = {"errors": 1, "operation": "execute_tool", "tool_name": "get"}
+    assert run(refused_calls, [(30.0 * n, tools) for n in range(40)]) == []
+
+
+def test_a_fleet_that_is_refused_is_one_thing_told_of_early_and_again_every_two_minutes() -> None:
+    rows = [refused(60.0 * n + agent, agent_id=f"agent-{agent}") for n in range(8) for agent in range(4)]
+    found = run(refused_calls, rows)
+    assert {signal.agent_id for signal in found} == {None}
+    assert found[0].summary == (
+        "4 agents (agent-0, agent-1, agent-2 ...): 13 calls refused for their rate or quota, none has worked for 3 min 5 s"
+    )
+    moments = [signal.detected_at for signal in found]
+    assert all(later - earlier >= refused_calls.SAY_AGAIN for earlier, later in zip(moments, moments[1:], strict=False))
+
+
+def fleet(minutes: int, stops: Iterable[int]) -> list[Row]:
+    """Agents that call every 40 s until they stop, and one that goes on."""
+    rows: list[Row] = []
+    for agent, stop in enumerate(stops):
+        rows += [(s, {"agent_id": f"agent-{agent}"}) for s in range(agent, stop * 60, 40)]
+    return rows + [(s, {"agent_id": "other"}) for s in range(0, minutes * 60, 40)]
+
+
+def test_agents_that_fall_silent_together_are_told_of_once() -> None:
+    (signal,) = run(silence, fleet(60, [30, 30, 30, 30]))
+    assert signal.agent_id is None
+    assert signal.details["agents"] == [f"agent-{n}" for n in range(4)]
+    assert "4 of 5 agents that were calling (agent-0, agent-1, agent-2 ...) fell silent together" in signal.summary
+    assert 5 * 60 <= (signal.detected_at - T0) / 1e6 - 30 * 60 <= 6.5 * 60
+
+
+def test_agents_that_end_go_one_by_one_or_are_few_are_not_silent() -> None:
+    ends: list[Row] = [(30 * 60, {"agent_id": f"agent-{n}", "operation": "invoke_agent"}) for n in range(4)]
+    assert run(silence, fleet(60, [30, 30, 30, 30]) + ends) == []
+    assert run(silence, fleet(60, [20, 28, 36, 44])) == []
+    assert run(silence, fleet(60, [30, 30])) == []
+    assert run(silence, fleet(60, [30, 30, 30, 60, 60, 60, 60])) == []
+    assert run(silence, [row for row in fleet(30, [30, 30, 30]) if row[1]["agent_id"] != "other"]) == []
+
+
+def test_agents_that_call_now_and_then_are_not_silent() -> None:
+    rows: list[Row] = [(s, {"agent_id": f"agent-{n}"}) for n in range(5) for s in range(n, 1800, 180)]
+    assert run(silence, rows + fleet(60, [])) == []
+
+
+def tool(seconds: float, took: float, **fields: Any) -> Row:
+    called = {"operation": "execute_tool", "tool_name": "build", "duration_ms": round(took * 1000)}
+    return seconds, called | fields
+
+
+def test_a_call_that_takes_many_times_as_long_is_stuck() -> None:
+    usual = [tool(10.0 * n, 2 + n % 2) for n in range(20)]
+    (signal,) = run(stuck_tool, [*usual, tool(900, 600)])
+    assert signal.summary == "a call of build took 10 min, usually 2 s"
+    assert run(stuck_tool, [*usual, tool(900, 119)]) == []
+    assert run(stuck_tool, [*usual[:14], tool(900, 600)]) == []
+    (of_many,) = run(stuck_tool, [*usual, tool(900, 612, calls=5)])
+    assert of_many.details["took_ms"] == 602_000
+
+
+def test_a_tool_that_always_took_from_seconds_to_minutes_is_not_stuck() -> None:
+    draw = random.Random(4)
+    assert run(stuck_tool, [tool(30.0 * n, 20 * draw.lognormvariate(0, 1.0)) for n in range(400)]) == []
+
+
+def test_a_stuck_call_is_not_learned() -> None:
+    usual = [tool(10.0 * n, 2) for n in range(20)]
+    assert len(run(stuck_tool, [*usual, tool(900, 600), tool(1900, 600)])) == 2
