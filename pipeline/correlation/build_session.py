@@ -21,6 +21,7 @@ EXHAUSTING = {  # what is said of an agent, by the family of its newest signal
     "token_burn": "uses more than planned",
     "call_rate": "calls out of the ordinary",
     "stuck_tool": "waits for a tool",
+    "version_regression": "got worse with its new version",
     "context_overload": "runs out of context",
 }
 MANY_TOKENS = 1_000_000  # unplanned tokens from which a loop or burn is critical

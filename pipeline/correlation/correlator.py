@@ -31,6 +31,7 @@ from pipeline.detectors import (
     silence,
     stuck_tool,
     token_spike,
+    version_regression,
 )
 from schemas.incidents import Incident
 from schemas.resources import kind_of, scope_of
@@ -43,7 +44,15 @@ WEAK_FOR = 5 * MINUTE  # how long a weak symptom waits for another
 LEAST_WEAK = 3  # weak Kubernetes warnings, or series that jumped, that open an incident together
 MOST_KEPT = 5_000  # actions, and changes, per tenant
 # every detector that needs the usage of a tenant; the order is that in which they are saved
-FROM_USAGE: tuple[Any, ...] = (call_rate, budget_burn, token_spike, refused_calls, silence, stuck_tool)
+FROM_USAGE: tuple[Any, ...] = (
+    call_rate,
+    budget_burn,
+    token_spike,
+    refused_calls,
+    silence,
+    stuck_tool,
+    version_regression,
+)
 JOINS = (Relation.SAME, Relation.OWNER, Relation.DEPENDENCY, Relation.DEPENDENT, Relation.SCOPE)
 
 

@@ -29,6 +29,7 @@ from pipeline.detectors.repeated_run import Failing
 from pipeline.detectors.restarted_run import Streak
 from pipeline.detectors.silence import Pulse
 from pipeline.detectors.stuck_tool import Times
+from pipeline.detectors.version_regression import Version, Versions
 from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident
 from schemas.signals import Action, Fact, Signal, Usage
@@ -39,7 +40,7 @@ CLASSES: dict[str, type[Any]] = {
     for cls in (
         Action, Ahead, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Incident, Ledger, Loop, Monologue,
         Pulse, Refusals, Ring, Run, Said, Seen, Series, Signal, Silence, Streak, Times, Topology, Totals, Trail, Usage,
-        Usual, Watch,
+        Usual, Version, Versions, Watch,
     )
 }  # fmt: skip
 
