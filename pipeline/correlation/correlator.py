@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.core.limits import Limits
+from pipeline.core.used import Used
 from pipeline.correlation import build_failure, build_session
 from pipeline.correlation.build_failure import Surroundings
 from pipeline.correlation.candidates import CHANGES, PAPER, is_effect_of
@@ -37,7 +38,6 @@ from schemas.incidents import Incident
 from schemas.resources import kind_of, scope_of
 from schemas.signals import Action, Fact, Row, Signal, Usage, compact_json
 from schemas.times import MINUTE
-from schemas.usage import tables_of
 
 KEEP = 90 * MINUTE  # of actions and changes
 WEAK_FOR = 5 * MINUTE  # how long a weak symptom waits for another
@@ -126,7 +126,7 @@ class Correlator:
         self._forget(now)
         facts = sorted((row for row in rows if isinstance(row, Fact)), key=lambda f: (f.event_time, f.fact_id))
         actions = sorted((row for row in rows if isinstance(row, Action)), key=lambda a: (a.start_time, a.span_id))
-        usage = tables_of(row for row in rows if isinstance(row, Usage))
+        used = Used.of(row for row in rows if isinstance(row, Usage))
         signals = [row for row in rows if isinstance(row, Signal) and row.family != "failed_run"]
         failed = [row for row in rows if isinstance(row, Signal) and row.family == "failed_run"]
         for fact in facts:
@@ -136,11 +136,11 @@ class Correlator:
             self._actions.append(action)
         limits = self.limits.in_force(pane)
         for module, memory in zip(FROM_USAGE, self._used, strict=True):
-            signals += module.detect(usage, pane, self.pane_size, memory, limits)
+            signals += module.detect(used, pane, self.pane_size, memory, limits)
         signals += careless_change.detect(
             actions, self._changes, self._windows, self._is_own_effect, pane, self.pane_size, self._staged, limits
         )
-        signals += repeated_run.detect(failed, usage, pane, self.pane_size, self._runs, limits)
+        signals += repeated_run.detect(failed, used.table, pane, self.pane_size, self._runs, limits)
         for signal in sorted(signals, key=lambda s: (s.window_start, s.window_end, s.type, s.signal_id)):
             self._route(signal, now)
         if facts or actions or signals:

@@ -24,6 +24,7 @@ from pipeline.core.evidence import usage_reference
 from pipeline.core.limits import Budget, Limits
 from pipeline.core.memory import Memory
 from pipeline.core.rings import Ring
+from pipeline.core.used import Used
 from schemas.signals import Signal, compact_json, stable_hash
 from schemas.times import MICROS, MINUTE, format_span
 from schemas.usage import COUNTED_CALLS
@@ -68,25 +69,25 @@ def fresh() -> Memory[str, Burn]:
     return Memory(Burn, KEEP)
 
 
-def detect(usage: pl.DataFrame, pane: int, pane_size: int, memory: Memory[str, Burn], limits: Limits) -> list[Signal]:
+def detect(used: Used, pane: int, pane_size: int, memory: Memory[str, Burn], limits: Limits) -> list[Signal]:
     """Add what one pane used to the budgets it counts to, and judge those; changes `memory`."""
-    if not usage.height or not limits.states("tokens_per_day", "calls_per_day"):
+    if not used or not limits.states("tokens_per_day", "calls_per_day"):
         return []
     is_chat = pl.col("operation") == "chat"
     tokens = pl.col("input_tokens") - pl.col("cached_input_tokens") + pl.col("output_tokens")
     sums = (
-        usage.filter(pl.col("operation").is_in(COUNTED_CALLS))
+        used.table.filter(pl.col("operation").is_in(COUNTED_CALLS))
         .group_by(BY)
         .agg(pl.when(is_chat).then(tokens).otherwise(0).sum().alias("tokens"), pl.col("calls").sum())
     )
     spent: dict[Budget, list[int]] = {}
-    for *names, used, calls in sums.iter_rows():
+    for *names, amount, calls in sums.iter_rows():
         for budget in limits.budgets(**dict(zip(BY, names, strict=True))):
             total = spent.setdefault(budget, [0, 0])
-            total[TOKENS] += used
+            total[TOKENS] += amount
             total[CALLS] += calls
     signals = []
-    tenant = usage["tenant"][0]
+    tenant = used.tenant
     for budget in sorted(spent, key=lambda budget: (budget.key, budget.tokens or 0, budget.calls or 0)):
         burn = memory.get(budget.key, pane)
         _add(burn, pane, spent[budget])

@@ -7,15 +7,13 @@ rows    usage of one tenant and pane (correlate: it sees all sessions of an agen
 memory  (tenant, agent) -> Usual; about 2 kB; leaves after 24 h of silence
 """
 
-import polars as pl
-
 from pipeline.core.baseline import Usual
 from pipeline.core.evidence import usage_reference
 from pipeline.core.limits import Limits
 from pipeline.core.memory import Memory
+from pipeline.core.used import Used
 from schemas.signals import Signal, compact_json, stable_hash
 from schemas.times import MINUTE
-from schemas.usage import COUNTED_CALLS
 
 KEEP = 24 * 60 * MINUTE
 LEAST_CALLS = 30
@@ -28,16 +26,12 @@ def fresh() -> Memory[tuple[str, str], Usual]:
 
 
 def detect(
-    usage: pl.DataFrame, pane: int, pane_size: int, memory: Memory[tuple[str, str], Usual], limits: Limits
+    used: Used, pane: int, pane_size: int, memory: Memory[tuple[str, str], Usual], limits: Limits
 ) -> list[Signal]:
     """Add the calls of one pane, agent by agent; changes `memory`. Fires at most once a minute and agent."""
-    if not usage.height:
-        return []
-    counted = usage.filter(pl.col("operation").is_in(COUNTED_CALLS))
-    sums = counted.group_by("tenant", "agent_id").agg(pl.col("calls").sum())
-    minute = pane // MINUTE
+    minute, tenant = pane // MINUTE, used.tenant
     signals = []
-    for tenant, agent, number in sorted(sums.iter_rows()):
+    for agent, number in used.calls.items():
         seen = memory.get((tenant, agent), pane)
         seen.add(minute, number)
         found = None if seen.is_odd else seen.excess(LEAST_CALLS, FEW_CALLS)

@@ -12,12 +12,11 @@ memory  (tenant, agent) -> Refusals; about 700 bytes; leaves after a day of sile
 
 from dataclasses import dataclass, field
 
-import polars as pl
-
 from pipeline.core.evidence import usage_reference
 from pipeline.core.limits import Limits
 from pipeline.core.memory import Memory
 from pipeline.core.rings import Ring
+from pipeline.core.used import Used
 from schemas.signals import Signal, compact_json, stable_hash
 from schemas.times import MICROS, MINUTE, format_span
 
@@ -27,7 +26,6 @@ REFUSED, SHARE = ((2 * MINUTE, 8), (WINDOW, 10)), 0.5
 IN_A_ROW, FAILED_IN_A_ROW = 6, 12
 FLEET, FLEET_IN_A_ROW, FLEET_FOR = 3, 3, 2 * MINUTE
 SAY_AGAIN = 2 * MINUTE
-CALLED = ("chat", "execute_tool", "retrieval")
 Key = tuple[str, str]  # tenant, agent; "" for the fleet
 
 
@@ -49,27 +47,21 @@ def fresh() -> Memory[Key, Refusals]:
     return Memory(Refusals, KEEP)
 
 
-def detect(
-    usage: pl.DataFrame, pane: int, pane_size: int, memory: Memory[Key, Refusals], limits: Limits
-) -> list[Signal]:
+def detect(used: Used, pane: int, pane_size: int, memory: Memory[Key, Refusals], limits: Limits) -> list[Signal]:
     """Add the calls of one pane, then judge who failed in it; changes `memory`."""
-    if not usage.height:
-        return []
-    is_chat = pl.col("operation") == "chat"
-    sums = (
-        usage.filter(pl.col("operation").is_in(CALLED))
-        .group_by("tenant", "agent_id")
-        .agg(
-            (pl.when(is_chat).then(pl.col("calls")).otherwise(pl.col("refused"))).sum().alias("calls"),
-            # tools fail for many reasons: only refusals of theirs count
-            (pl.when(is_chat).then(pl.col("errors")).otherwise(pl.col("refused"))).sum().alias("failed"),
-            pl.col("refused").sum(),
-            (pl.when(is_chat).then(pl.col("calls") - pl.col("errors")).otherwise(0)).sum().alias("worked"),
-        )
-    )
+    sums: dict[str, list[int]] = {}
+    for spent in used.by_agent:
+        # tools fail for many reasons: only refusals of theirs count
+        failed, refused = spent.failed_chats + spent.refused_tools, spent.refused_chats + spent.refused_tools
+        own = (spent.chats + spent.refused_tools, failed, refused, spent.chats - spent.failed_chats)
+        known = sums.setdefault(spent.agent_id, [0, 0, 0, 0])
+        sums[spent.agent_id] = [sum(pair) for pair in zip(known, own, strict=True)]
+    tenant = used.tenant
     signals = []
     fleet: list[str] | None = None
-    for tenant, agent, calls, failed, refused, worked in sorted(sums.iter_rows()):
+    for agent, (calls, failed, refused, worked) in sums.items():
+        if not calls:
+            continue
         seen = memory.get((tenant, agent), pane)
         _add(seen, pane, calls, failed, refused, worked)
         if not failed:

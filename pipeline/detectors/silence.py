@@ -12,14 +12,12 @@ memory  (tenant, agent) -> Pulse; 200 bytes; leaves after three hours of silence
 
 from dataclasses import dataclass
 
-import polars as pl
-
 from pipeline.core.evidence import usage_reference
 from pipeline.core.limits import Limits
 from pipeline.core.memory import Memory
+from pipeline.core.used import Used
 from schemas.signals import Signal, compact_json, stable_hash
 from schemas.times import MINUTE, format_span, format_time
-from schemas.usage import COUNTED_CALLS
 
 KEEP = 3 * 60 * MINUTE
 MINUTES = 15
@@ -58,23 +56,16 @@ def fresh() -> Memory[Key, Pulse]:
     return Memory(Pulse, KEEP)
 
 
-def detect(usage: pl.DataFrame, pane: int, pane_size: int, memory: Memory[Key, Pulse], limits: Limits) -> list[Signal]:
+def detect(used: Used, pane: int, pane_size: int, memory: Memory[Key, Pulse], limits: Limits) -> list[Signal]:
     """Learn who called and who ended in one pane; once a minute, judge who does not call any more; changes `memory`."""
-    if not usage.height:
+    if not used:
         return []
-    tenant = usage["tenant"][0]
-    called = pl.col("operation").is_in(COUNTED_CALLS)
-    ended = pl.col("operation") == "invoke_agent"
-    for agent, calls, ends in (
-        usage.group_by("agent_id")
-        .agg(called.any(), ended.any().alias("ends"))
-        .select("agent_id", "operation", "ends")
-        .iter_rows()
-    ):
-        pulse = memory.get((tenant, agent), pane)
-        if calls:
+    tenant = used.tenant
+    for spent in used.by_agent:
+        pulse = memory.get((tenant, spent.agent_id), pane)
+        if spent.calls:
             pulse.call(pane)
-        if ends:
+        if spent.runs:
             pulse.ended = pane
     whole = memory.get((tenant, ""), pane)
     if whole.judged == pane // MINUTE:

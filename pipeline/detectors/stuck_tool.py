@@ -18,6 +18,7 @@ import polars as pl
 from pipeline.core.evidence import usage_reference
 from pipeline.core.limits import Limits
 from pipeline.core.memory import Memory
+from pipeline.core.used import Used
 from schemas.signals import Signal, compact_json, stable_hash
 from schemas.times import MINUTE, format_span
 
@@ -46,11 +47,11 @@ def fresh() -> Memory[Key, Times]:
     return Memory(Times, KEEP)
 
 
-def detect(usage: pl.DataFrame, pane: int, pane_size: int, memory: Memory[Key, Times], limits: Limits) -> list[Signal]:
+def detect(used: Used, pane: int, pane_size: int, memory: Memory[Key, Times], limits: Limits) -> list[Signal]:
     """Judge the tool calls that ended in one pane, then learn from them; changes `memory`."""
-    if not usage.height:
+    if not used:
         return []
-    ended = usage.filter(pl.col("operation").is_in(TOOLS), pl.col("tool_name").is_not_null())
+    ended = used.table.filter(pl.col("operation").is_in(TOOLS), pl.col("tool_name").is_not_null())
     sums = ended.group_by(BY).agg(pl.col("calls", "duration_ms").sum())
     signals = []
     for row in sorted(sums.iter_rows(named=True), key=lambda row: tuple(str(row[name]) for name in BY)):

@@ -10,19 +10,17 @@ rows    usage of one tenant and pane (correlate)
 memory  (tenant, agent, type of task) -> Usual; about 2 kB; leaves after a week of silence
 """
 
-import polars as pl
-
 from pipeline.core.baseline import Usual
 from pipeline.core.evidence import usage_reference
 from pipeline.core.limits import Limits
 from pipeline.core.memory import Memory
+from pipeline.core.used import Used
 from schemas.signals import Signal, compact_json, stable_hash
 from schemas.times import MINUTE
 
 STRETCH = 5 * MINUTE
 KEEP = 7 * 24 * 60 * MINUTE
 LEAST_TOKENS = 30_000
-KEY = ("tenant", "agent_id", "task_type")
 Key = tuple[str, str, str | None]
 
 
@@ -31,15 +29,16 @@ def fresh() -> Memory[Key, Usual]:
     return Memory(Usual, KEEP)
 
 
-def detect(usage: pl.DataFrame, pane: int, pane_size: int, memory: Memory[Key, Usual], limits: Limits) -> list[Signal]:
+def detect(used: Used, pane: int, pane_size: int, memory: Memory[Key, Usual], limits: Limits) -> list[Signal]:
     """Add the tokens of one pane; changes `memory`. Fires at most once a stretch and key."""
-    if not usage.height:
-        return []
-    tokens = pl.col("input_tokens") - pl.col("cached_input_tokens") + pl.col("output_tokens")
-    sums = usage.filter(pl.col("operation") == "chat").group_by(KEY).agg(tokens.sum().alias("tokens"))
-    end = pane + pane_size
+    sums: dict[tuple[str, str | None], int] = {}
+    for spent in used.by_agent:
+        if spent.chats:
+            key = spent.agent_id, spent.task_type
+            sums[key] = sums.get(key, 0) + spent.tokens
+    tenant, end = used.tenant, pane + pane_size
     signals = []
-    for tenant, agent, task, number in sorted(sums.iter_rows(), key=lambda row: (row[1], row[2] or "")):
+    for (agent, task), number in sums.items():
         seen = memory.get((tenant, agent, task), pane)
         seen.add(pane // STRETCH, number)
         found = None if seen.is_odd or _has_budget(limits, tenant, agent) else seen.excess(LEAST_TOKENS)

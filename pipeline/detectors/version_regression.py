@@ -17,15 +17,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-import polars as pl
-
 from pipeline.core.evidence import usage_reference
 from pipeline.core.limits import Limits
 from pipeline.core.memory import Memory
 from pipeline.core.significance import chance_of_more
+from pipeline.core.used import Used
 from schemas.signals import Signal, compact_json, stable_hash
 from schemas.times import MINUTE
-from schemas.usage import COUNTED_CALLS
 
 KEEP = 30 * 24 * 60 * MINUTE
 RUNS, CALLS = 4, 100  # of a block
@@ -62,25 +60,18 @@ def fresh() -> Memory[tuple[str, str], Versions]:
 
 
 def detect(
-    usage: pl.DataFrame, pane: int, pane_size: int, memory: Memory[tuple[str, str], Versions], limits: Limits
+    used: Used, pane: int, pane_size: int, memory: Memory[tuple[str, str], Versions], limits: Limits
 ) -> list[Signal]:
     """Add what each version did in one pane; compare those of which a block has ended; changes `memory`."""
-    if not usage.height:
-        return []
-    is_call = pl.col("operation").is_in(COUNTED_CALLS)
-    tokens = pl.col("input_tokens") - pl.col("cached_input_tokens") + pl.col("output_tokens")
-    sums = (
-        usage.filter(pl.col("agent_version").is_not_null())
-        .group_by("tenant", "agent_id", "agent_version")
-        .agg(
-            pl.when(pl.col("operation") == "invoke_agent").then(pl.col("calls")).otherwise(0).sum().alias("runs"),
-            pl.when(is_call).then(pl.col("calls")).otherwise(0).sum().alias("calls"),
-            pl.when(is_call).then(pl.col("errors")).otherwise(0).sum().alias("errors"),
-            pl.when(pl.col("operation") == "chat").then(tokens).otherwise(0).sum().alias("tokens"),
-        )
-    )
+    sums: dict[tuple[str, str], list[int]] = {}
+    for spent in used.by_agent:
+        if spent.agent_version is not None:
+            known = sums.setdefault((spent.agent_id, spent.agent_version), [0, 0, 0, 0])
+            own = (spent.runs, spent.calls, spent.errors, spent.tokens)
+            sums[spent.agent_id, spent.agent_version] = [sum(pair) for pair in zip(known, own, strict=True)]
+    tenant = used.tenant
     signals = []
-    for tenant, agent, name, *amounts in sorted(sums.iter_rows()):
+    for (agent, name), amounts in sums.items():
         versions = memory.get((tenant, agent), pane)
         version = versions.known.setdefault(name, Version(pane))
         if len(versions.known) > VERSIONS:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.limits import Limits
+from pipeline.core.used import Used
 from pipeline.detectors import budget_burn
 from schemas.signals import Signal
 from schemas.times import MICROS
@@ -35,7 +36,7 @@ def burn(panes: list[list[dict[str, Any]]], allowed: Limits, start: int = T0) ->
     for number, rows in enumerate(panes):
         if rows:
             pane = start + number * PANE
-            found += budget_burn.detect(table(pane, rows), pane, PANE, memory, allowed)
+            found += budget_burn.detect(Used(table(pane, rows)), pane, PANE, memory, allowed)
     return found
 
 
@@ -163,6 +164,8 @@ def test_without_a_budget_nothing_burns_and_rows_in_any_order_are_the_same() -> 
     def found(order: int) -> list[str]:
         memory = budget_burn.fresh()
         parts = [(int(rows["pane"][0]), rows[::order]) for rows in tables]
-        return [s.signal_id for pane, rows in parts for s in budget_burn.detect(rows, pane, PANE, memory, limits())]
+        return [
+            s.signal_id for pane, rows in parts for s in budget_burn.detect(Used(rows), pane, PANE, memory, limits())
+        ]
 
     assert found(1) == found(-1) != []

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from pipeline.core.limits import Limits
+from pipeline.core.used import Used
 from pipeline.detectors import call_rate, token_burn
 from schemas.signals import Signal
 from schemas.times import MINUTE
-from schemas.usage import tables_of
 from tests.builders import PANE, T0, closed_rows, frame, run_detector, span, usage
 
 
@@ -52,7 +52,7 @@ def rates(calls: list[int]) -> list[Signal]:
     memory, found = call_rate.fresh(), []
     for minute, number in enumerate(calls):
         rows = [usage(T0 + minute * MINUTE, number)] if number else []
-        found += call_rate.detect(tables_of(rows), T0 + minute * MINUTE, PANE, memory, Limits())
+        found += call_rate.detect(Used.of(rows), T0 + minute * MINUTE, PANE, memory, Limits())
     return found
 
 

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from pipeline.core.limits import Limits
+from pipeline.core.used import Used
 from pipeline.detectors import call_rate, refused_calls, silence, stuck_tool, token_spike
 from schemas.signals import Signal
 from schemas.usage import KEY, PLACED, SUMS
@@ -30,7 +31,7 @@ def run(module: ModuleType, rows: Iterable[Row], limits: Limits | None = None) -
         for order in (table, table[::-1]):
             twin = module.fresh()
             twin.restore(copy.deepcopy(memory.saved()))
-            signals = module.detect(order, pane, PANE, twin, limits or Limits())
+            signals = module.detect(Used(order), pane, PANE, twin, limits or Limits())
         found += signals
         memory = twin
     return found

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from pipeline.core.limits import Limits
+from pipeline.core.used import Used
 from pipeline.detectors import version_regression
 from schemas.signals import Signal
 from schemas.times import MINUTE
@@ -27,7 +28,7 @@ def found(runs: list[Run], ends: bool = True) -> list[Signal]:
         if ends:  # the run's own span sums up what its calls have used
             rows.append(nothing | common | {"operation": "invoke_agent", "calls": 1, "input_tokens": tokens})
         table = pl.DataFrame(rows, schema=PLACED)
-        signals += version_regression.detect(table, pane, PANE, memory, Limits())
+        signals += version_regression.detect(Used(table), pane, PANE, memory, Limits())
     return signals
 
 
