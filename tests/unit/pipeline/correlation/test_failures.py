@@ -45,7 +45,8 @@ def deploy(seconds: float, **fields: Any) -> dict[str, Any]:
 
 
 def only(rows: list[dict[str, Any]], settle: int = 0) -> Incident:
-    (found,) = incidents([depends(), *rows], settle=settle)
+    """The failure among the incidents: that an agent acted on an answer that was cut off is one of its own."""
+    (found,) = (i for i in incidents([depends(), *rows], settle=settle) if i.kind != "resource_exhaustion")
     return found
 
 
