@@ -19,9 +19,9 @@ from typing import Any
 
 DECODE, EMIT = "decode, rest", "encode rows"
 PLACES = (  # part, module, owner in it, function: what every mode splits
-    ("decode: avro block", "schemas.codecs.blocks", None, "read_block"),
+    ("decode: walk", "schemas.codecs.blocks", None, "walk"),
     ("decode: ranges", "schemas.codecs.ranges", None, "faults"),
-    ("decode: ticks and JSON", "schemas.codecs.blocks", None, "_read_others"),
+    ("decode: ticks and JSON", "schemas.codecs.blocks", None, "_read_rest"),
     ("decode: order", "schemas.codecs.blocks", None, "_in_order"),
     ("lateness", "pipeline.core.panes", "Lateness", "judge"),
     ("panes", "pipeline.core.panes", "Panes", "read"),

@@ -6,11 +6,11 @@ value in range, its bytes no more than the characters it may have); rows are loo
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 
 from schemas.codecs.nesting import DEEPEST, bracket_count, too_deep_rows
-from schemas.codecs.proof import text_sizes
 from schemas.errors import Reason
 from schemas.events import (
     CLOSED_SETS,
@@ -59,7 +59,7 @@ def _suspects(frame: pl.DataFrame, record: str) -> list[str]:
     times, json_columns = TIME_COLUMNS[record], JSON_COLUMNS[record]
     if not frame.height:
         return []
-    sizes = text_sizes(frame)
+    sizes = _text_sizes(frame)
     found = []
     for column in frame.get_columns():
         name, kind = column.name, column.dtype
@@ -87,6 +87,17 @@ def _suspects(frame: pl.DataFrame, record: str) -> list[str]:
         if not is_good:
             found.append(name)
     return found
+
+
+def _text_sizes(frame: pl.DataFrame) -> dict[str, Any]:
+    """Bytes of each value of every text column that has any; 0 where it is null. One call for all columns."""
+    wanted = [
+        pl.col(column.name).str.len_bytes().fill_null(0)
+        for column in frame.get_columns()
+        if column.dtype == pl.String and column.null_count() < len(column)
+    ]
+    found = frame.select(wanted)
+    return {name: found[name].to_numpy() for name in found.columns}
 
 
 def _lies_between(column: pl.Series, least: int, limit: int) -> bool:

@@ -1,18 +1,16 @@
 """A batch becomes a frame; each bad message has its reason, and its neighbours stay."""
 
-import io
 import json
 from collections.abc import Sequence
 from typing import Any
 
-import fastavro
 import polars as pl
 import pytest
 
 from schemas import registry
 from schemas.codecs import TICK, Batch, Decoded, single
-from schemas.codecs.blocks import ORIGIN, SMALL_BLOCK, decode_batch, empty_frame, frame_of
-from schemas.codecs.container import read_block
+from schemas.codecs.blocks import ORIGIN, decode_batch, empty_frame, frame_of
+from schemas.codecs.walk import KINDS, walk
 from schemas.errors import Reason
 from schemas.events import EVENTS, RECORD_TOPICS
 from schemas.topics import MAX_MESSAGE_BYTES
@@ -177,13 +175,13 @@ def test_a_value_that_is_no_number_is_not_finite(number: float) -> None:
 
 
 def test_bad_messages_anywhere_in_a_large_batch_cost_nobody_else() -> None:
-    values = [avro(span(n, step=n)) for n in range(3 * SMALL_BLOCK)]
-    places = {0, 1, SMALL_BLOCK - 1, SMALL_BLOCK, 2 * SMALL_BLOCK + 7, 3 * SMALL_BLOCK - 1}
+    values = [avro(span(n, step=n)) for n in range(800)]
+    places = {0, 1, 79, 400, 798, 799}
     for place in places:
         values[place] = values[place][:-1]
     decoded = decode(values)
     assert refused(decoded) == [(100 + place, Reason.TRUNCATED) for place in sorted(places)]
-    assert decoded.frame["step"].to_list() == [n for n in range(3 * SMALL_BLOCK) if n not in places]
+    assert decoded.frame["step"].to_list() == [n for n in range(800) if n not in places]
 
 
 def test_a_batch_of_nothing_but_bad_messages_is_an_empty_frame() -> None:
@@ -209,56 +207,93 @@ def test_limits_hold_on_both_sides() -> None:
 
 
 def test_a_message_that_swallows_its_neighbour_is_noticed() -> None:
-    # two records in one message, the second with a field of bytes as long as the next message: as many rows as
-    # messages, each with its header, the sentinel last. Only the lengths of the rows tell
-    schema = registry.newest("reduced_row")
-    messages = [
-        single.encode("reduced_row", {"source": "a/0", "pane": n, "run": "r", "row": bytes(79)}) for n in range(4)
-    ]
-    assert messages[2].endswith(b"\x9e\x01" + bytes(79))  # the length of the last field, and the field
+    # two records in one message, the second with a last text as long as the next message: a reader that goes by the
+    # bytes and not by the messages finds as many rows as there are messages, and nothing wrong
+    messages = [avro(metric(n, 0.5, labels="l" * 79)) for n in range(4)]
+    assert messages[2].endswith(b"\x9e\x01" + b"l" * 79)  # the length of the last field, and the field
     length = len(messages[3]) << 1
     swallowing = messages[2][: -2 - 79] + bytes([length & 0x7F | 0x80, length >> 7])
     hostile = [messages[0], messages[1] + swallowing, messages[3], messages[0]]
-    stream = io.BytesIO(b"".join(hostile))
-    rows = 0
-    while stream.read(10) == schema.header:
-        fastavro.schemaless_reader(stream, schema.parsed, None)
-        rows += 1
-    assert (rows, stream.read()) == (4, b"")  # well-formed, for who does not look at lengths
-    assert read_block(hostile, schema) is None
-    assert read_block(messages, schema) is not None
+    schema = registry.newest("metric_point")
+    walked = walk(hostile, schema)
+    assert walked.left_out == [1]
+    assert walked.frame["event_time"].to_list() == [at(0), at(3), at(0)]
+    assert refused(decode(hostile, "metric_point")) == [(101, Reason.TRAILING_BYTES)]
 
 
-def test_a_padded_number_is_read_but_not_as_a_block() -> None:
+def test_a_padded_number_is_read() -> None:
     padded = GOOD[0].replace(b"\x18execute_tool", b"\x98\x00execute_tool")
+    branch = PARENT.replace(b"\x02\x10parent-1", b"\x82\x00\x10parent-1")
     assert padded != GOOD[0]
-    assert read_block([padded], SPAN) is None
-    decoded = decode([GOOD[1], padded, GOOD[2]])
+    assert branch != PARENT
+    decoded = decode([GOOD[1], padded, GOOD[2], branch])
     assert decoded.rejected == ()
-    assert decoded.frame["operation"].to_list() == ["execute_tool"] * 3
+    assert decoded.frame["operation"].to_list() == ["execute_tool"] * 4
+    assert decoded.frame["parent_span_id"].to_list() == [None, None, None, "parent-1"]
 
 
-def test_a_good_batch_is_read_as_one_block() -> None:
-    frame = read_block(GOOD, SPAN)
-    assert frame is not None
-    assert frame["step"].to_list() == [0, 1, 2, 3]
+def test_a_good_batch_is_walked_as_one() -> None:
+    walked = walk([*GOOD, PARENT], SPAN)
+    assert walked.left_out == []
+    assert walked.frame["step"].to_list() == [0, 1, 2, 3, None]
+    assert walked.frame["parent_span_id"].to_list() == [None, None, None, None, "parent-1"]
 
 
-@pytest.mark.parametrize("tokens", [0, 63, 64, 8191, 8192, 2**20 - 1, 2**20, 2**34, -1, -64, -65, 2**62, -(2**63)])
-def test_numbers_of_every_length_are_proven(tokens: int) -> None:
+def test_only_what_is_out_of_the_ordinary_is_left_out() -> None:
+    values = [GOOD[0], None, b"", TICK, GOOD[1][:-1], PARENT, GOOD[2] + b"\0", b"\xc3\x01", GOOD[3]]
+    walked = walk(values, SPAN)
+    assert walked.left_out == [1, 2, 3, 4, 6, 7]
+    assert walked.frame["step"].to_list() == [0, None, 3]
+
+
+@pytest.mark.parametrize("text", ["ä", "ä" * 6, "a" * 11 + "ä", "a" * 12 + "ä", "€" * 4, "😀" * 3, "😀" * 40])
+def test_text_that_is_not_ascii_is_walked_too(text: str) -> None:
+    rows = [span(0), span(1, summary=text, agent_id=text), span(2, tool_args='"a"')]
+    walked = walk([*map(avro, rows), TICK], SPAN)
+    assert walked.left_out == [3]
+    assert walked.frame["summary"].to_list() == [None, text, None]
+    assert walked.frame["agent_id"][1] == text
+
+
+def test_text_that_is_not_utf_8_is_left_out_wherever_it_stands() -> None:
+    broken = PARENT.replace(b"parent-1", b"parent\xff1")
+    halves = [avro(span(0, parent_span_id="ab", tool_args="cd"))]
+    halves[0] = halves[0].replace(b"\x04ab", b"\x04a\xc3")  # half a letter, at the end of a field
+    walked = walk([GOOD[0], broken, *halves, PARENT], SPAN)
+    assert walked.left_out == [1, 2]
+    assert walked.frame["parent_span_id"].to_list() == [None, "parent-1"]
+
+
+@pytest.mark.parametrize(
+    "tokens", [0, 63, 64, 8191, 8192, 2**20 - 1, 2**20, 2**34, 2**48, 2**55 - 1, -1, -64, -65, -(2**48), -(2**55)]
+)
+def test_numbers_of_up_to_eight_bytes_are_walked(tokens: int) -> None:
     values = [avro(span(0, input_tokens=tokens)), avro(span(1, input_tokens=0)), avro(span(2, step=tokens))]
-    frame = read_block(values, SPAN)
-    assert frame is not None
-    assert frame["input_tokens"].to_list() == [tokens, 0, 0]
-    assert frame["step"].to_list() == [None, None, tokens]
+    walked = walk(values, SPAN)
+    assert walked.left_out == []
+    assert walked.frame["input_tokens"].to_list() == [tokens, 0, 0]
+    assert walked.frame["step"].to_list() == [None, None, tokens]
 
 
-@pytest.mark.parametrize("length", [0, 1, 63, 64, 8191, 8192, 60_000])
-def test_texts_of_every_length_are_proven(length: int) -> None:
+@pytest.mark.parametrize("tokens", [2**55, 2**62, 2**63 - 1, -(2**55) - 1, -(2**63)])
+def test_longer_numbers_are_left_out(tokens: int) -> None:
+    walked = walk([GOOD[0], avro(span(0, input_tokens=tokens)), GOOD[1]], SPAN)
+    assert walked.left_out == [1]
+    assert walked.frame["step"].to_list() == [0, 1]
+
+
+@pytest.mark.parametrize("length", [0, 1, 11, 12, 13, 63, 64, 8191, 8192, 60_000])
+def test_texts_of_every_length_are_walked(length: int) -> None:
     values = [avro(span(0, summary="a" * length, tenant="b" * length)), avro(span(1)), avro(span(2, summary="c"))]
-    frame = read_block(values, SPAN)
-    assert frame is not None
-    assert frame["summary"].str.len_bytes().to_list() == [length, None, 1]
+    walked = walk(values, SPAN)
+    assert walked.left_out == []
+    assert walked.frame["summary"].to_list() == ["a" * length, None, "c"]
+    assert walked.frame["tenant"][0] == "b" * length
+
+
+@pytest.mark.parametrize("record", EVENTS)
+def test_every_event_is_of_what_can_be_walked(record: str) -> None:
+    assert {field.type for schema in registry.versions(record) for field in schema.fields} <= KINDS
 
 
 def test_frames_of_batches_can_be_put_together() -> None:
