@@ -95,7 +95,7 @@ class BoundedRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafk
                     for record in batch:
                         if record.offset >= self.next_fetch_offset:
                             self.next_fetch_offset = record.offset + 1
-                            yield self._consumer_record(self._tp, record)
+                            yield record  # aiokafka would copy it into eleven fields: 0.7 us more
                 except UnfoldsTooFarError:
                     yield self._unread(batch)
             self.next_fetch_offset = batch.next_offset

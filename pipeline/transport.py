@@ -429,7 +429,6 @@ EXPECTED: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (driver.AIOKafkaConsumerThread, "seek_to_committed", ("self",)),
     (Fetcher, "fetched_records", ("self", "partitions", "timeout", "max_records")),
     (PartitionRecords, "_unpack_records", ("self",)),
-    (PartitionRecords, "_consumer_record", ("self", "tp", "record")),
     (GroupCoordinator, "check_errors", ("self",)),
 )
 EXPECTED_IN_SOURCE: tuple[tuple[Any, str], ...] = (
