@@ -30,6 +30,7 @@ ACTION_COLUMNS = (
 )  # fmt: skip
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
+Context = tuple[str | None, int | None]  # the last chat, and when the context was last cut
 
 
 class ObservedMemory:
@@ -87,9 +88,8 @@ def actions_of(rows: Rows, memory: ObservedMemory) -> list[Action]:
     is_tool = rows.equals("operation", *TOOL_OPERATIONS)
     acts = is_tool & rows.equals("access", *ACTING)
     order = np.argsort(rows.slots, kind="stable")
-    chats = _learn_chats(rows, order, acts, memory)
-    rare = _rare_events(rows)
-    return _in_rounds(rows, order, is_tool, acts, chats, rare, memory)
+    contexts = _learn_chats(rows, order, acts, memory)
+    return _in_rounds(rows, order, is_tool, acts, contexts, _rare_events(rows), memory)
 
 
 def late_actions_of(rows: Rows) -> list[Action]:
@@ -99,15 +99,11 @@ def late_actions_of(rows: Rows) -> list[Action]:
     return [_action(row, [], lost=True, facts={}, cut_at=None, chat=None, approval=None, late=True) for row in found]
 
 
-class _Chats:
-    """For each row in session order: the last chat and the last cut at or before it, as places in that order."""
+def _learn_chats(rows: Rows, order: Slots, acts: Bools, memory: ObservedMemory) -> "dict[int, Context]":
+    """Find where contexts were cut; learn each session's newest chat, context size and cut.
 
-    def __init__(self, last_chat: Slots, last_cut: Slots, context_before: "dict[int, tuple[bytes, int]]") -> None:
-        self.last_chat, self.last_cut, self.before = last_chat, last_cut, context_before
-
-
-def _learn_chats(rows: Rows, order: Slots, acts: Bools, memory: ObservedMemory) -> _Chats:
-    """Find where contexts were cut; learn each session's newest chat, context size and cut."""
+    Returns for each row that acts the last chat before it and when its context was last cut.
+    """
     slots = rows.slots[order]
     places = np.arange(slots.size)
     starts = np.flatnonzero(np.concatenate([[True], slots[1:] != slots[:-1]]))
@@ -123,19 +119,28 @@ def _learn_chats(rows: Rows, order: Slots, acts: Bools, memory: ObservedMemory) 
     last_chat = _last(is_chat, places, segment)
     last_cut = _last(is_cut, places, segment)
     ends = np.concatenate([starts[1:], [slots.size]]) - 1
-    kept = {
-        slot: (bytes(columns["chat"][slot]), int(columns["cut_at"][slot])) for slot in set(rows.slots[acts].tolist())
-    }
     times = rows.ints("event_time")[order]
+    acting = np.flatnonzero(acts[order])
+    chat, cut = last_chat[acting], last_cut[acting]
+    chats = np.where(chat >= 0, _short_ids(rows, order[chat]), columns["chat"][slots[acting]]).tolist()
+    cuts = np.where(cut >= 0, times[cut], columns["cut_at"][slots[acting]]).tolist()
+    contexts = {
+        row: (span.decode(errors="replace") or None, at or None)
+        for row, span, at in zip(order[acting].tolist(), chats, cuts, strict=True)
+    }
     last_said = _last(says, places, segment)[ends]
     has = last_said >= 0
     columns["context_tokens"][slots[ends[has]]] = tokens[last_said[has]] + 1
     has = last_cut[ends] >= 0
     columns["cut_at"][slots[ends[has]]] = times[last_cut[ends[has]]]
     has = last_chat[ends] >= 0
-    spans = rows.texts("span_id", order[last_chat[ends[has]]])
-    columns["chat"][slots[ends[has]]] = [span.encode()[:64] for span in spans]
-    return _Chats(last_chat, last_cut, kept)
+    columns["chat"][slots[ends[has]]] = _short_ids(rows, order[last_chat[ends[has]]])
+    return contexts
+
+
+def _short_ids(rows: Rows, places: Slots) -> Any:
+    """The ids of these spans as they are remembered."""
+    return np.array([span.encode()[:64] for span in rows.texts("span_id", places)], dtype="S64")
 
 
 def _last(mask: Bools, places: Slots, segment: Slots) -> Slots:
@@ -209,7 +214,7 @@ def _in_rounds(
     order: Slots,
     is_tool: Bools,
     acts: Bools,
-    chats: _Chats,
+    contexts: "dict[int, Context]",
     rare: dict[int, list[tuple[int, str, Any]]],
     memory: ObservedMemory,
 ) -> list[Action]:
@@ -233,7 +238,7 @@ def _in_rounds(
             reading = now[~is_action[now]]
             _remember(slots[reading], keys[reading], at[reading], ok[reading], memory)
             actions += [
-                _act(place, row_of[place], rows, order, wanted, slots, chats, rare, memory)
+                _act(int(slots[place]), int(places[place]), row_of[place], contexts, rare, memory)
                 for place in now[is_action[now]].tolist()
             ]
     for slot, events in rare.items():
@@ -258,24 +263,16 @@ def _remember(slots: Slots, keys: Any, at: Any, ok: Any, memory: ObservedMemory)
 
 
 def _act(
+    slot: int,
     place: int,
     row: dict[str, Any],
-    rows: Rows,
-    order: Slots,
-    wanted: Slots,
-    slots: Slots,
-    chats: _Chats,
+    contexts: "dict[int, Context]",
     rare: dict[int, list[tuple[int, str, Any]]],
     memory: ObservedMemory,
 ) -> Action:
-    slot, in_order = int(slots[place]), int(wanted[place])
     if slot in rare:
-        _learn_rare(slot, rare[slot], int(order[in_order]), memory)
-    chat, cut_at = chats.before[slot]
-    if chats.last_chat[in_order] >= 0:
-        chat = rows.texts("span_id", order[chats.last_chat[in_order : in_order + 1]])[0].encode()
-    if chats.last_cut[in_order] >= 0:
-        cut_at = int(rows.ints("event_time")[order[chats.last_cut[in_order]]])
+        _learn_rare(slot, rare[slot], place, memory)
+    chat, cut_at = contexts[place]
     approval = None
     if row["approval"] in (None, "requested"):
         approval = memory.approvals.pop(slot, None)  # one approval, one action
@@ -284,8 +281,8 @@ def _act(
         memory.reads(slot, row["start_time"]),
         lost=bool(memory.columns["has_lost"][slot]),
         facts=memory.facts.get(slot, {}),
-        cut_at=cut_at or None,
-        chat=chat.decode(errors="replace") or None,
+        cut_at=cut_at,
+        chat=chat,
         approval=approval,
         late=False,
     )

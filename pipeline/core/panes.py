@@ -198,7 +198,7 @@ class Panes:
         held[:] = rest
         if not done:
             return self._nothing()
-        frame = pl.concat([part for part, _ in done]) if len(done) > 1 else done[0][0]
+        frame = pl.concat([part for part, _ in done], rechunk=True) if len(done) > 1 else done[0][0]
         panes = np.concatenate([panes for _, panes in done]) if len(done) > 1 else done[0][1]
         frame = frame.with_columns(pl.Series("pane", panes))
         frame = fold_equal_keys(frame, KEYS[self.record])

@@ -7,6 +7,7 @@ marker to every partition of `signals.v1`.
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -229,6 +230,7 @@ class DetectOperator:
         return []
 
 
+@lru_cache(100_000)
 def partition_of(tenant: str, partitions: int) -> int:
     """The partition of `signals.v1` that holds a tenant."""
     return int(stable_hash(tenant), 16) % partitions
