@@ -73,6 +73,16 @@ def parser() -> argparse.ArgumentParser:
     trail.add_argument("what", metavar="RESOURCE|ACTION", help="cluster/namespace/kind/name, or the action's span id")
     trail.add_argument("--json", action="store_true")
 
+    postmortem = commands.add_parser(
+        "postmortem", help="the postmortem of an incident; or verify FILE: ask it all again"
+    )
+    postmortem.add_argument("words", nargs="+", metavar="ID | verify FILE", help="the id, or its first characters")
+    postmortem.add_argument("--format", choices=("md", "html", "json"), default="md", help="default: md")
+
+    lint = commands.add_parser("lint", help="what a postmortem must not say: money, words that sell, blame")
+    lint.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    lint.add_argument("--words", type=Path, metavar="YAML", help="another list; default: reports/lint.yml")
+
     rules = commands.add_parser("rules", help="alert rules")
     checking = rules.add_subparsers(dest="action", required=True, metavar="ACTION")
     check = checking.add_parser("check", help="schema, fields, and the tests inside the files")
