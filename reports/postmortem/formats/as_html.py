@@ -31,7 +31,7 @@ ul { padding-left: 1.2rem; } li { margin: .3rem 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line);
   overflow-wrap: anywhere; } th { color: var(--soft); font-weight: 600; }
-td:first-child { white-space: nowrap; font-variant-numeric: tabular-nums; }
+td:first-child { white-space: nowrap; font-variant-numeric: tabular-nums; } th:nth-child(2) { min-width: 6rem; }
 figure { margin: 1rem 0 1.6rem; } svg { width: 100%; height: auto; display: block; } svg text { fill: var(--soft); font-size: 12px; }
 .bar { fill: var(--a); } .band { fill: var(--band); } .median { stroke: var(--ink); stroke-dasharray: 4 3; }
 .lane, .tick { stroke: var(--line); } .detected { stroke: var(--ink); stroke-dasharray: 2 3; }
