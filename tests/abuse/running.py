@@ -47,8 +47,9 @@ def run(
     limits: Path | None = None,
     before: Callable[[Broker], None] = lambda broker: None,
     after: Callable[[Broker], Any] = lambda broker: None,
+    reading: Callable[[Client], Any] = lambda client: None,
 ) -> Ran:
-    """Play messages in the order of their stamps through all stages. Raises what a stage failed with."""
+    """Play messages in the order of their stamps through all stages; `reading` may ask the database before it goes. Raises what a stage failed with."""
     broker = Broker()
     try:
         before(broker)
@@ -67,6 +68,7 @@ def run(
             ran.incidents = broker.values(INCIDENTS.name)
             ran.dead_letters = [decode(value)[1] for value in broker.values(DEAD_LETTERS.name)]
             ran.extra["after"] = after(broker)
+            ran.extra["read"] = reading(client)
             return ran
         finally:
             client.command(f"DROP DATABASE IF EXISTS {client.database}", use_database=False)

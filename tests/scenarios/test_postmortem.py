@@ -1,0 +1,146 @@
+"""The postmortems of the demo's incidents, from a database that the whole pipeline filled.
+
+UPDATE_GOLDEN=1 writes the files anew: read them before you commit. Only the sections are held, not the notes and queries.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.demo.recording import recording_of
+from pipeline.demo.story import story
+from pipeline.embedded import embedded_database
+from reports.lint import lint, load_rules
+from reports.postmortem.build import build
+from reports.postmortem.formats import FORMATS
+from reports.postmortem.model import Document
+from reports.postmortem.verify import verify
+from sinks.clickhouse import incidents as stored
+from sinks.clickhouse.client import Client
+from tests.abuse.running import run
+
+pytestmark = [pytest.mark.embedded, pytest.mark.timeout(300)]
+GOLDEN = Path(__file__).parent / "golden"
+KINDS = ("agent_caused_failure", "feedback_loop", "infrastructure_failure")
+TABLES = {
+    "agent.traces.v1": "agent_traces",
+    "system.metrics.v1": "system_metrics",
+    "cluster.events.v1": "cluster_events",
+}
+WHOLE = ("session ", "agent ", "series ", "incident ")  # sums rest on all events of these
+
+
+@dataclass(slots=True)
+class Read:
+    """What was asked while the database was there."""
+
+    documents: dict[str, Document] = field(default_factory=dict)
+    again: dict[str, Document] = field(default_factory=dict)
+    found: dict[str, list[str]] = field(default_factory=dict)
+    without: list[tuple[str, set[int], set[int], set[int]]] = field(default_factory=list)  # event; changed, cite, sums
+
+
+@pytest.fixture(scope="module")
+def read() -> Iterator[Read]:
+    with recording_of(story()) as recording, embedded_database() as database:
+        ran = run(database, list(recording.messages()), limits=Path("pipeline/demo/limits.yml"), reading=_read)
+        yield ran.extra["read"]
+
+
+def _read(client: Client) -> Read:
+    read = Read()
+    for incident in stored.newest(client, 10):
+        document = build(client, incident.incident_id, incident.revision)
+        read.documents[incident.kind] = document
+        read.again[incident.kind] = build(client, incident.incident_id, incident.revision)
+        for name, form in FORMATS.items():
+            text = form.render(document)
+            read.found[f"{incident.kind} {name}"] = [finding.says for finding in verify(client, text)]
+            told = text.replace("2026-03-02 at 14:", "2026-03-02 at 15:", 1)
+            assert told != text
+            read.found[f"{incident.kind} {name} wrong"] = [finding.says for finding in verify(client, told)]
+            lines = [line for line in text.splitlines() if "Detected at" not in line]
+            read.found[f"{incident.kind} {name} short"] = [finding.says for finding in verify(client, "\n".join(lines))]
+    text = FORMATS["md"].render(read.documents["feedback_loop"])
+    more = text.replace("## Root cause\n", "## Root cause\n\n- It was the weather.\n", 1)
+    read.found["more"] = [f"{finding.line} {finding.says}" for finding in verify(client, more)]
+    read.found["sql"] = [finding.says for finding in verify(client, text.replace("LIMIT 1", "LIMIT 2"))]
+    failure = read.documents["agent_caused_failure"]
+    told = stored.by_id(client, failure.incident_id).evidence
+    for event in {(event.type, event.topic, event.resource): event for event in told}.values():  # one of each, for time
+        read.without.append(_without(client, failure, event))
+    return read
+
+
+def _without(client: Client, document: Document, event: Any) -> tuple[str, set[int], set[int], set[int]]:
+    """The postmortem with one message taken out of the archive, which is then put back."""
+    place = f"log {event.topic}/{event.partition}@{event.offset}"
+    table = TABLES[event.topic]
+    where = f"topic = '{event.topic}' AND partition = {event.partition} AND offset = {event.offset}"
+    row = client.query(f"SELECT * FROM {table} WHERE {where}")[0]
+    names = {place, f"span {row.get('span_id')}", f"event {row.get('event_id')}"}
+    client.command(f"CREATE TABLE kept AS {table}")
+    client.command(f"INSERT INTO kept SELECT * FROM {table} WHERE {where}")
+    client.command(f"DELETE FROM {table} WHERE {where}")
+    after = build(client, document.incident_id, document.revision)
+    client.command(f"INSERT INTO {table} SELECT * FROM kept SETTINGS insert_deduplicate = 0")
+    client.command("DROP TABLE kept")
+    before = [statement for chapter in document.chapters for statement in chapter.statements]
+    now = [statement for chapter in after.chapters for statement in chapter.statements]
+    assert [one.template for one in before] == [one.template for one in now]
+    return (
+        place,
+        {number for number, (one, two) in enumerate(zip(before, now, strict=True)) if one.cells != two.cells},
+        {number for number, one in enumerate(before) if names & set(one.references)},
+        {number for number, one in enumerate(before) if any(name.startswith(WHOLE) for name in one.references)},
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_text_is_as_it_was_read(kind: str, read: Read) -> None:
+    text = FORMATS["md"].render(read.documents[kind]).split("## Sources")[0]
+    text = "".join(line + "\n" for line in text.splitlines() if not line.startswith("Incident `"))
+    path = GOLDEN / f"postmortem_{kind}.md"
+    if os.environ.get("UPDATE_GOLDEN"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_it_is_the_same_again_passes_its_own_lint_and_verifies(kind: str, name: str, read: Read) -> None:
+    text = FORMATS[name].render(read.documents[kind])
+    assert text == FORMATS[name].render(read.again[kind])
+    assert lint(text, load_rules()) == []
+    assert read.found[f"{kind} {name}"] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_wrong_number_and_a_missing_sentence_are_found(kind: str, name: str, read: Read) -> None:
+    (wrong,) = read.found[f"{kind} {name} wrong"]
+    assert wrong.startswith("overview.when gives another text")
+    shows = "Detected at" if name == "md" else "response.detected"  # a finding shows the beginning of a line
+    assert any(says.startswith("missing: ") and shows in says for says in read.found[f"{kind} {name} short"])
+
+
+def test_a_sentence_without_a_source_is_found_with_its_line(read: Read) -> None:
+    (found,) = read.found["more"]
+    assert "a sentence without a source" in found
+    assert "It was the weather." in found
+    assert int(found.split()[0]) > 10
+
+
+def test_a_query_that_was_changed_in_the_file_is_found(read: Read) -> None:
+    assert read.found["sql"]
+
+
+def test_a_message_that_is_gone_changes_exactly_the_sentences_that_cite_it(read: Read) -> None:
+    assert len(read.without) > 10
+    for place, changed, cite, sums in read.without:
+        assert cite, place
+        assert changed - (sums - cite) == cite, place
