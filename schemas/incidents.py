@@ -109,7 +109,7 @@ class Exhaustion(Part):
 
 
 class ContextGap(Part):
-    """A fact that held, and what the session knew of it before its decision."""
+    """A fact that held, what the session knew of it before its decision, and at which step it dropped out."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True)
 
@@ -119,6 +119,7 @@ class ContextGap(Part):
     class_: GapClass = Field(alias="class")
     span_id: str
     read_at: int | None = None
+    step: str = ""  # what the span of `span_id` was
     shows: str = ""
 
     @field_serializer("read_at")

@@ -73,6 +73,7 @@ class Action:
     has_lost_reads: bool = False
     context_facts: str = "[]"
     cut_at: int | None = None
+    cut_span_id: str | None = None
     last_chat_span_id: str | None = None
     late: bool = False
     topic: str = ""

@@ -8,9 +8,15 @@
       - match: {tool_name: kubernetes.*, target: prod-*}
         needs_approval: true
 
-Of several entries that match, the last one that states a limit wins: write the general first. Every limit there is:
-pipeline/limits.md. A version replaces the one `before` it from `effective_from` on; a pane goes by the version that was
-in force at its start, and signals and incidents name it.
+    reads:                                # which facts a tool's reads show; without an entry its name decides
+      - match: {tool_name: ops.checklist}
+        sources: [change-calendar, flag-service]
+      - match: {tool_name: bash}
+        may_show_anything: true           # then what the session did not know cannot be told
+
+Of several entries that match, the last one that states a limit wins: write the general first. Of `reads`, all that
+match count. Every limit there is: pipeline/limits.md. A version replaces the one `before` it from `effective_from` on:
+a pane goes by the version that was in force at its start, and signals and incidents name it.
 """
 
 from datetime import datetime
@@ -97,6 +103,30 @@ class Budget(BaseModel):
     calls: int | None
 
 
+class Read(BaseModel):
+    """Which facts the reads of a tool show: those of these sources, on these resources (shell patterns)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    match: Match
+    sources: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    may_show_anything: bool = False
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "Read":
+        if not (self.sources or self.resources or self.may_show_anything):
+            raise ValueError("says nothing; name `sources`, `resources`, or set `may_show_anything: true`")
+        return self
+
+    def shows(self, source: str | None, resource: str) -> bool:
+        """Whether such a read shows a fact of this source on this resource."""
+        if self.sources and (source is None or not any(fnmatchcase(source, pattern) for pattern in self.sources)):
+            return False
+        if self.resources and not any(fnmatchcase(resource, pattern) for pattern in self.resources):
+            return False
+        return bool(self.sources or self.resources)
+
+
 class Limits(BaseModel):
     """All limits of one version, and the version before it. Signals name the version they went by."""
 
@@ -104,6 +134,7 @@ class Limits(BaseModel):
     version: int = Field(default=0, ge=0)
     effective_from: int | None = None  # microseconds UTC
     limits: tuple[Limit, ...] = ()
+    reads: tuple[Read, ...] = ()
     before: "Limits | None" = None
     _answers: dict[tuple[str | None, ...], Any] = PrivateAttr(default_factory=dict)
 

@@ -1,8 +1,9 @@
 """What a session had observed before it acted: its reads, whether its context was cut since, and its approvals.
 
 Every Action carries this, bounded, so that correlate can say what the agent did not know. A session remembers its
-newest 24 different reads (tool and target); where older ones had to go it says so, and what is not among them then
-counts as unknown, never as unread.
+newest 20 different reads (tool, target, and whether it failed: a failed one does not hide that it worked before), each
+with its span; where older ones had to go it says so, and what is not among them then counts as unknown, never as
+unread.
 
 Reads are kept as columns by session slot and written in rounds: the first event of every session in the batch, then
 the second of each, and so on. Python works for each action, not for each read.
@@ -13,14 +14,13 @@ from typing import Any
 import numpy as np
 import orjson
 
+from pipeline.core.observed_memory import ObservedMemory
 from pipeline.core.panes import mix
 from pipeline.core.rows import Rows
-from pipeline.core.sessions import BySlot, Columns, SessionIndex, Slots
+from pipeline.core.sessions import Slots
 from schemas.signals import Action
 
-MOST_READS = 24
 MOST_FACTS = 64
-MOST_NAMES = 200_000  # different (tool, target) pairs before those that no session remembers are dropped
 TOOL_OPERATIONS = ("execute_tool", "retrieval", "handoff")
 ACTING = ("write", "destructive", "provision")
 ACTION_COLUMNS = (
@@ -30,55 +30,8 @@ ACTION_COLUMNS = (
 )  # fmt: skip
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
-Context = tuple[str | None, int | None]  # the last chat, and when the context was last cut
-
-
-class ObservedMemory:
-    """What is remembered of every live session of a partition."""
-
-    def __init__(self, index: SessionIndex) -> None:
-        self.columns = Columns(
-            read_key=("uint64", MOST_READS),
-            read_at=("int64", MOST_READS),
-            read_ok=("uint8", MOST_READS),
-            has_lost=("uint8", 0),  # reads older than those remembered
-            cut_at=("int64", 0),
-            context_tokens=("int64", 0),  # of the last chat that said so, plus one
-            chat=("S64", 0),  # span of the last chat
-        )
-        self.facts: BySlot = BySlot()  # slot -> {event_id: None} that the session says it had read
-        self.approvals: BySlot = BySlot()  # slot -> (granted or denied, by whom)
-        self.names: dict[int, tuple[str | None, str | None]] = {}  # hash of a read -> its tool and target
-        for table in (self.columns, self.facts, self.approvals):
-            index.attach(table)
-
-    def keep_names(self, keys: "np.ndarray[Any, np.dtype[np.uint64]]", rows: Rows, places: Slots) -> None:
-        """Remember what new keys stand for; drop those that no session remembers once there are too many."""
-        known, first = np.unique(keys, return_index=True)
-        new = [at for key, at in zip(known.tolist(), first.tolist(), strict=True) if key not in self.names]
-        if not new:
-            return
-        if len(self.names) > MOST_NAMES:
-            alive = set(np.unique(self.columns["read_key"]).tolist())
-            self.names = {key: name for key, name in self.names.items() if key in alive}
-        for at, name in zip(new, rows.take(places[new], ("tool_name", "target")).rows(), strict=True):
-            self.names[int(keys[at])] = name
-
-    def reads(self, slot: int, before: int) -> list[dict[str, Any]]:
-        """The remembered reads of a session up to a moment, oldest first."""
-        columns = self.columns
-        remembered = zip(
-            columns["read_at"][slot].tolist(),
-            columns["read_key"][slot].tolist(),
-            columns["read_ok"][slot].tolist(),
-            strict=True,
-        )
-        wanted = sorted(read for read in remembered if 0 < read[0] <= before)
-        found = []
-        for at, key, ok in wanted:
-            tool, target = self.names[key]
-            found.append({"ok": bool(ok), "read_at": at, "target": target, "tool": tool})
-        return found
+# the last chat, and when and in which chat the context was last cut
+Context = tuple[str | None, tuple[int, str | None] | None]
 
 
 def actions_of(rows: Rows, memory: ObservedMemory) -> list[Action]:
@@ -96,13 +49,13 @@ def late_actions_of(rows: Rows) -> list[Action]:
     """Actions that came late: evidence. What their session had read by then is not known any more."""
     acts = rows.equals("operation", *TOOL_OPERATIONS) & rows.equals("access", *ACTING)
     found = rows.take(np.flatnonzero(acts), ACTION_COLUMNS).rows(named=True)
-    return [_action(row, [], lost=True, facts={}, cut_at=None, chat=None, approval=None, late=True) for row in found]
+    return [_action(row, [], lost=True, facts={}, cut=None, chat=None, approval=None, late=True) for row in found]
 
 
 def _learn_chats(rows: Rows, order: Slots, acts: Bools, memory: ObservedMemory) -> "dict[int, Context]":
     """Find where contexts were cut; learn each session's newest chat, context size and cut.
 
-    Returns for each row that acts the last chat before it and when its context was last cut.
+    Returns for each row that acts the last chat before it and its context's last cut.
     """
     slots = rows.slots[order]
     places = np.arange(slots.size)
@@ -120,27 +73,37 @@ def _learn_chats(rows: Rows, order: Slots, acts: Bools, memory: ObservedMemory) 
     last_cut = _last(is_cut, places, segment)
     ends = np.concatenate([starts[1:], [slots.size]]) - 1
     times = rows.ints("event_time")[order]
-    acting = np.flatnonzero(acts[order])
-    chat, cut = last_chat[acting], last_cut[acting]
-    chats = np.where(chat >= 0, _short_ids(rows, order[chat]), columns["chat"][slots[acting]]).tolist()
-    cuts = np.where(cut >= 0, times[cut], columns["cut_at"][slots[acting]]).tolist()
-    contexts = {
-        row: (span.decode(errors="replace") or None, at or None)
-        for row, span, at in zip(order[acting].tolist(), chats, cuts, strict=True)
-    }
+    contexts = _contexts(rows, order, np.flatnonzero(acts[order]), last_chat, last_cut, memory)
     last_said = _last(says, places, segment)[ends]
     has = last_said >= 0
     columns["context_tokens"][slots[ends[has]]] = tokens[last_said[has]] + 1
     has = last_cut[ends] >= 0
     columns["cut_at"][slots[ends[has]]] = times[last_cut[ends[has]]]
+    columns["cut_span"][slots[ends[has]]] = memory.span_numbers(rows, order[last_cut[ends[has]]])
     has = last_chat[ends] >= 0
-    columns["chat"][slots[ends[has]]] = _short_ids(rows, order[last_chat[ends[has]]])
+    columns["chat"][slots[ends[has]]] = memory.span_numbers(rows, order[last_chat[ends[has]]])
     return contexts
 
 
-def _short_ids(rows: Rows, places: Slots) -> Any:
-    """The ids of these spans as they are remembered."""
-    return np.array([span.encode()[:64] for span in rows.texts("span_id", places)], dtype="S64")
+def _contexts(
+    rows: Rows, order: Slots, acting: Slots, last_chat: Slots, last_cut: Slots, memory: ObservedMemory
+) -> "dict[int, Context]":
+    """By row that acts, at these places of the session order: looked up at once, before what is remembered changes."""
+    columns, slots = memory.columns, rows.slots[order][acting]
+    chats = _span_texts(rows, order, last_chat[acting], columns["chat"][slots], memory)
+    spans = _span_texts(rows, order, last_cut[acting], columns["cut_span"][slots], memory)
+    cut = last_cut[acting]
+    cuts = np.where(cut >= 0, rows.ints("event_time")[order[cut]], columns["cut_at"][slots]).tolist()
+    found = zip(order[acting].tolist(), chats, cuts, spans, strict=True)
+    return {row: (chat, (at, span) if at else None) for row, chat, at, span in found}
+
+
+def _span_texts(rows: Rows, order: Slots, places: Slots, before: Any, memory: ObservedMemory) -> list[str | None]:
+    """The ids of the spans at these places; where a place is -1 the one remembered from before."""
+    numbers = before.copy()
+    is_here = places >= 0
+    numbers[is_here] = memory.span_numbers(rows, order[places[is_here]])
+    return [memory.spans.text(number) for number in numbers.tolist()]
 
 
 def _last(mask: Bools, places: Slots, segment: Slots) -> Slots:
@@ -173,9 +136,9 @@ def _compacted(rows: Rows) -> Bools:
 def _rare_events(rows: Rows) -> dict[int, list[tuple[int, str, Any]]]:
     """By slot: rows that name facts they read, and approvals; (row, what, value), in order."""
     found: dict[int, list[tuple[int, str, Any]]] = {}
-    places = rows.filled("context_facts")
+    places, times = rows.filled("context_facts"), rows.ints("event_time")
     for place, text in zip(places.tolist(), rows.texts("context_facts", places), strict=True):
-        found.setdefault(int(rows.slots[place]), []).append((place, "facts", text))
+        found.setdefault(int(rows.slots[place]), []).append((place, "facts", (text, int(times[place]))))
     places = np.flatnonzero(rows.equals("operation", "approval") & rows.equals("approval", "granted", "denied"))
     for place, *said in zip(
         places.tolist(), rows.texts("approval", places), rows.texts("approved_by", places), strict=True
@@ -193,8 +156,11 @@ def _learn_rare(slot: int, events: list[tuple[int, str, Any]], upto: int, memory
         if what == "approval":
             memory.approvals[slot] = value
             continue
+        text, at = value
         known = memory.facts.setdefault(slot, {})
-        known.update(dict.fromkeys(_event_ids(value)))
+        for event_id in _event_ids(text):
+            known.pop(event_id, None)
+            known[event_id] = at
         while len(known) > MOST_FACTS:
             del known[next(iter(known))]
 
@@ -224,10 +190,12 @@ def _in_rounds(
     if wanted.size:
         places = order[wanted]
         slots = rows.slots[places]
-        keys = mix([rows.hashes("tool_name")[places], rows.hashes("target")[places]])
+        ok = rows.equals("status", "ok")[places]
+        keys = mix([rows.hashes("tool_name")[places], rows.hashes("target")[places], ok.astype(np.uint64)])
         is_action = acts[places]
         memory.keep_names(keys[~is_action], rows, places[~is_action])
-        at, ok = rows.ints("event_time")[places], rows.equals("status", "ok")[places]
+        at, spans = rows.ints("event_time")[places], np.zeros(places.size, dtype=np.uint64)
+        spans[~is_action] = memory.span_numbers(rows, places[~is_action])
         found = np.flatnonzero(is_action)
         content = rows.take(places[found], ACTION_COLUMNS).rows(named=True) if found.size else []
         row_of = dict(zip(found.tolist(), content, strict=True))
@@ -236,7 +204,7 @@ def _in_rounds(
         for number in range(int(lengths.max())):
             now = starts[lengths > number] + number
             reading = now[~is_action[now]]
-            _remember(slots[reading], keys[reading], at[reading], ok[reading], memory)
+            _remember(slots[reading], keys[reading], at[reading], ok[reading], spans[reading], memory)
             actions += [
                 _act(int(slots[place]), int(places[place]), row_of[place], contexts, rare, memory)
                 for place in now[is_action[now]].tolist()
@@ -246,7 +214,7 @@ def _in_rounds(
     return actions
 
 
-def _remember(slots: Slots, keys: Any, at: Any, ok: Any, memory: ObservedMemory) -> None:
+def _remember(slots: Slots, keys: Any, at: Any, ok: Any, spans: Any, memory: ObservedMemory) -> None:
     """One read for each of these sessions, all different: where it is known it moves up, else the oldest goes."""
     if not slots.size:
         return
@@ -260,6 +228,7 @@ def _remember(slots: Slots, keys: Any, at: Any, ok: Any, memory: ObservedMemory)
     columns["read_key"][slots, place] = keys
     columns["read_at"][slots, place] = at
     columns["read_ok"][slots, place] = ok
+    columns["read_span"][slots, place] = spans
 
 
 def _act(
@@ -272,16 +241,16 @@ def _act(
 ) -> Action:
     if slot in rare:
         _learn_rare(slot, rare[slot], place, memory)
-    chat, cut_at = contexts[place]
+    chat, cut = contexts[place]
     approval = None
     if row["approval"] in (None, "requested"):
         approval = memory.approvals.pop(slot, None)  # one approval, one action
     return _action(
         row,
-        memory.reads(slot, row["start_time"]),
+        memory.reads(slot),
         lost=bool(memory.columns["has_lost"][slot]),
         facts=memory.facts.get(slot, {}),
-        cut_at=cut_at,
+        cut=cut,
         chat=chat,
         approval=approval,
         late=False,
@@ -293,8 +262,8 @@ def _action(
     reads: list[dict[str, Any]],
     *,
     lost: bool,
-    facts: dict[str, None],
-    cut_at: int | None,
+    facts: dict[str, int],
+    cut: tuple[int, str | None] | None,
     chat: str | None,
     approval: tuple[str, str | None] | None,
     late: bool,
@@ -307,8 +276,9 @@ def _action(
         end_time=row["event_time"],
         observed=orjson.dumps(reads).decode(),
         has_lost_reads=lost,
-        context_facts=orjson.dumps(list(facts)).decode(),
-        cut_at=cut_at,
+        context_facts=orjson.dumps([{"event_id": name, "read_at": at} for name, at in facts.items()]).decode(),
+        cut_at=cut[0] if cut else None,
+        cut_span_id=cut[1] if cut else None,
         last_chat_span_id=chat,
         late=late,
         topic="agent.traces.v1",

@@ -10,7 +10,8 @@ from pipeline.correlation import candidates
 from pipeline.correlation.attribution import Judged, judge
 from pipeline.correlation.candidates import Cause
 from pipeline.correlation.case import Case, failed_names, node_failed_first
-from pipeline.correlation.facts import GAPS, Ledger, context_gaps, fact_evidence, is_frozen
+from pipeline.correlation.context import GAPS, context_gaps
+from pipeline.correlation.facts import Ledger, fact_evidence, is_frozen
 from pipeline.correlation.topology import Topology
 from schemas.incidents import BlastResource, ContextGap, Evidence, GovernanceGap, Incident
 from schemas.resources import kind_of, name_of, scope_of
@@ -47,7 +48,7 @@ def build(case: Case, now: int, around: Surroundings) -> Incident:
     judged = _judge(case, around)
     agents = [cause for cause in judged.responsible if cause.verdict == "agent"]
     action = next((cause.action for cause in agents if cause.action is not None), None)
-    gaps = context_gaps(action, around.ledger, around.topology) if action else ()
+    gaps = context_gaps(action, around.ledger, around.topology, around.limits) if action else ()
     is_agent = judged.attribution.verdict == "agent"
     return Incident(
         incident_id=case.incident_id,

@@ -88,6 +88,16 @@ class Topology:
             return Path(Relation.CLUSTER, 3)
         return Path(Relation.NONE, 9)
 
+    def dependencies(self, resource: str) -> set[str]:
+        """What this resource depends on, at most two steps away."""
+        found: set[str] = set()
+        edge = {resource, self.family(resource)}
+        for _ in range(MOST_HOPS):
+            on = {other for one in edge for other in self.depends_on.get(one, ())}
+            edge = (on | {self.family(other) for other in on}) - found
+            found |= edge
+        return found
+
     def _hops(self, start: str, end: str, edges: dict[str, set[str]]) -> int:
         """Steps along `edges` from `start` to `end`, at most two; 0 where there is no such path."""
         goal = {end, self.family(end)}

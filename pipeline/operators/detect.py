@@ -15,7 +15,8 @@ import polars as pl
 
 from pipeline.core.limits import Limits
 from pipeline.core.memory import KeepsItself
-from pipeline.core.observed import ObservedMemory, actions_of, late_actions_of
+from pipeline.core.observed import actions_of, late_actions_of
+from pipeline.core.observed_memory import ObservedMemory
 from pipeline.core.panes import NEVER, Closed, Judged, Panes, Part, TimeRules
 from pipeline.core.reduce import facts_of, usage_in
 from pipeline.core.rows import Rows, with_sessions
@@ -121,6 +122,7 @@ class DetectOperator:
             "whole_from": self._whole_from,
             "sessions": self.sessions.saved(),
             "names": self._observed.names,
+            "span_texts": self._observed.spans.texts,
             "memories": memories,
         }
 
@@ -131,7 +133,7 @@ class DetectOperator:
         self.panes.restore(saved["panes"])
         self._marked_upto, self._whole_from = saved["marked_upto"], saved["whole_from"]
         self.sessions.restore(saved["sessions"])
-        self._observed.names = saved["names"]
+        self._observed.names, self._observed.spans.texts = saved["names"], saved["span_texts"]
         for memory, found in zip(self._own_memories(), saved["memories"], strict=True):
             memory.restore(found)
 

@@ -86,7 +86,7 @@ def test_a_pane_goes_by_the_version_in_force_at_its_start_however_it_is_read(tmp
             r":2: limits\.0\.tokens_per_sesion: no such name; there are access, allowed_targets, ",
         ),
         ("limits: [{match: {agent: x}}]", r":1: limits\.0\.match\.agent: no such name; there are agent_id, "),
-        ("limit: []", r"limit: no such name; there are before, effective_from, limits, version"),
+        ("limit: []", r"limit: no such name; there are before, effective_from, limits, reads, version"),
         ("limits:\n- max_steps: 1\n- max_steps: 0", r":3: limits\.1\.max_steps: Input should be greater than 0"),
         ("limits: [{match: {agent_id: ''}}]", r"limits\.0\.match\.agent_id: .*at least 1 character"),
         ("effective_from: 2026-03-01", "effective_from: .*write a moment with its zone"),

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.limits import Limits
 from schemas.incidents import Incident
 from tests.builders import at, event, span
 from tests.scenario import SETTLE, incidents, replay
@@ -229,3 +230,43 @@ def test_a_write_without_a_look_at_its_target_and_during_a_freeze_are_gaps() -> 
     freeze = event(-60, "fr-1", "freeze", "prod/shop/namespace/shop", source="change-calendar", valid_until=at(900))
     found = only([freeze, act(60), crash(240)])
     assert [gap.gap.split(":")[0] for gap in found.governance_gaps] == ["freeze", "reconnaissance"]
+
+
+@pytest.mark.parametrize(("entry", "expected"), [
+    ({"sources": ["change-calendar"]}, "seen_not_used"),
+    ({"sources": ["flag-service"]}, "never_queried"),
+    ({"resources": ["prod/shop/*"]}, "seen_not_used"),
+    ({"may_show_anything": True}, "cannot_tell"),
+])  # fmt: skip
+def test_limits_say_which_facts_a_tools_reads_show(entry: dict[str, Any], expected: str) -> None:
+    limits = Limits.model_validate({"reads": [{"match": {"tool_name": "ops.*"}} | entry]})
+    rows = [depends(), maintenance(), read(20, "ops.check"), act(60), crash(240)]
+    (found,) = incidents(rows, limits)
+    assert [gap.class_ for gap in found.context_gaps] == [expected]
+
+
+def test_a_read_that_failed_later_does_not_hide_that_it_worked_before() -> None:
+    assert gaps(maintenance(), read(20, CALENDAR), read(30, CALENDAR, status="error")) == [("mw-1", "seen_not_used")]
+
+
+def test_an_equal_read_while_the_action_ran_leaves_it_open() -> None:
+    slow = act(100, start_time=at(60), duration_ms=40_000)
+    found = only([maintenance(), read(20, CALENDAR), read(90, CALENDAR), slow, crash(240)])
+    assert [gap.class_ for gap in found.context_gaps] == ["cannot_tell"]
+
+
+def test_a_session_that_read_more_than_is_remembered_cannot_be_told_not_to_have_asked() -> None:
+    many = [read(1 + i, f"tool-{i}", CART) for i in range(25)]
+    assert gaps(maintenance(), *many) == [("mw-1", "cannot_tell")]
+
+
+@pytest.mark.parametrize(("resource", "is_listed"), [
+    ("prod", True),  # its cluster
+    ("prod/data/namespace/data", True),  # the namespace of what it depends on
+    ("prod/data/statefulset/other", False),  # a neighbour of what it depends on
+    ("prod/web/namespace/web", False),
+])  # fmt: skip
+def test_a_fact_of_a_place_concerns_what_is_in_it_or_depends_on_it(resource: str, is_listed: bool) -> None:
+    base = "prod/data/database/base"
+    depends_too = event(-3000, "dep-2", "dependency", CART, value=base)
+    assert bool(gaps(depends_too, maintenance() | {"resource": resource})) is is_listed
