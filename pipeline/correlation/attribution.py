@@ -62,8 +62,8 @@ def _verdict(
     second = groups[1] if len(groups) > 1 else (0.0, "")
     if nothing >= CLEAR and nothing >= AHEAD * first[0]:
         return "infrastructure", nothing, frozenset()
-    if first[0] >= CLEAR and first[0] >= AHEAD * max(second[0], nothing):
-        return ("agent" if verdict_of[first[1]] == "agent" else "change"), first[0], frozenset({first[1]})
+    if first[0] >= CLEAR and first[0] >= AHEAD * max(second[0], nothing) and verdict_of[first[1]] != "undetermined":
+        return verdict_of[first[1]], first[0], frozenset({first[1]})
     if first[0] + second[0] >= SHARED and second[0] > nothing:
         return "shared", first[0] + second[0], frozenset({first[1], second[1]})
     return "undetermined", 1 - max(first[0], nothing), frozenset()
@@ -80,6 +80,6 @@ def _candidate(cause: Cause, probability: float) -> Candidate:
         agent_id=action.agent_id if action else None,
         event_time=cause.event_time,
         probability=round(probability, 3),
-        factors=cause.factors | {"weight": cause.weight},
+        factors={name: round(value, 3) for name, value in cause.factors.items()} | {"weight": cause.weight},
         shows=cause.shows,
     )

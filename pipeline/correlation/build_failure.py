@@ -11,6 +11,7 @@ from pipeline.correlation.attribution import Judged, judge
 from pipeline.correlation.candidates import Cause
 from pipeline.correlation.case import Case, failed_names, node_failed_first
 from pipeline.correlation.context import GAPS, context_gaps
+from pipeline.correlation.factors import Effect
 from pipeline.correlation.facts import Ledger, fact_evidence, is_frozen
 from pipeline.correlation.topology import Topology
 from schemas.incidents import BlastResource, ContextGap, Evidence, GovernanceGap, Incident
@@ -78,9 +79,18 @@ def build(case: Case, now: int, around: Surroundings) -> Incident:
 
 
 def _judge(case: Case, around: Surroundings) -> Judged:
-    failed = [at for at in case.symptoms if case.symptoms[at] <= case.started_at + FIRST_PHASE]
-    causes = candidates.find(case.started_at, failed, around.actions, around.changes, around.topology)
+    causes = candidates.find(_effect(case, around.topology), around.actions, around.changes, around.topology)
     return judge(causes, node_failed_first=node_failed_first(case))
+
+
+def _effect(case: Case, topology: Topology) -> Effect:
+    """What a cause must explain: the first minutes, a deployment with many pods as one."""
+    failed: dict[str, int] = {}
+    for resource, at in sorted(case.symptoms.items()):
+        if at <= case.started_at + FIRST_PHASE:
+            family = topology.family(resource)
+            failed[family] = min(at, failed.get(family, at))
+    return Effect(case.started_at, failed, is_slow=any("OOM" in kind for _, kind, _ in case.evidence))
 
 
 def _scope(case: Case, judged: Judged) -> str | None:

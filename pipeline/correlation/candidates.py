@@ -1,59 +1,35 @@
-"""What could have caused a failure: agents' actions and other changes, each with its factors.
+"""What could have caused a failure: agents' actions and other changes, each with its factors (factors.py). Pure."""
 
-A weight is a product of factors, each published on the incident: how near the change is to what failed, how long
-before,
-how big, and of what kind. It is compared with the weight of "nothing we saw" in attribution.py.
-"""
-
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.correlation.topology import Relation, Topology
+from pipeline.correlation.factors import LAGS, Effect, factors, weight
+from pipeline.correlation.topology import Topology
+from schemas.incidents import Verdict
 from schemas.resources import kind_of, name_of
 from schemas.signals import Action, Fact
 from schemas.times import MINUTE
 
 LOOK_BACK = 60 * MINUTE
+LOOK_BACK_QUOTA = 12 * 60 * MINUTE  # a quota that is too small runs out hours later
 TOLERANCE = MINUTE // 4  # clocks of different machines: an effect may be stamped a little before its cause
 SAME_CHANGE = 3 * MINUTE  # a scale or deploy event this soon after an action on the same object is its effect
+LEAST = 0.001  # weights below this are not listed
+FAILED_CALL = 0.3  # a call that failed may have done something all the same
+PAPER_WORK = 0.05
+BY_CONTROLLER = 0.5
 CHANGES = ("deploy", "scale", "config", "flag", "quota", "audit")
-BASE = 12.0  # a change on the failed object, minutes before: twelve times as likely as nothing we saw
-NEARNESS = {
-    Relation.SAME: 1.0,
-    Relation.OWNER: 1.0,
-    Relation.DEPENDENCY: 0.9,
-    Relation.DEPENDENT: 0.7,
-    Relation.SCOPE: 0.3,
-    Relation.CLUSTER: 0.02,
-    Relation.NONE: 0.0,
-}
 PAPER = frozenset(
-    [
-        "document",
-        "doc",
-        "ticket",
-        "dashboard",
-        "issue",
-        "message",
-        "page",
-        "report",
-        "note",
-        "comment",
-        "file",
-        "wiki",
-    ]
+    ["document", "doc", "ticket", "dashboard", "issue", "message", "page", "report", "note", "comment", "file", "wiki"]
 )
-USUAL_LAG = 10 * MINUTE
-FADES_OVER = 15 * MINUTE
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One candidate with its weight. `by` groups what one agent session did; verdict: agent or change."""
+    """One candidate with its weight. `by` groups what one agent session did; verdict: what it would mean."""
 
     kind: str
-    verdict: str
+    verdict: Verdict
     by: str
     resource: str | None
     event_time: int
@@ -64,62 +40,70 @@ class Cause:
     fact: Fact | None = None
 
 
-def find(
-    began: int, failed: Sequence[str], actions: Iterable[Action], changes: Iterable[Fact], topology: Topology
-) -> list[Cause]:
-    """Every candidate for a failure that began at `began` on the resources `failed`; most likely first."""
-    found = []
-    near = [action for action in actions if _is_before(action.start_time, began)]
-    for action in near:
-        factors = _factors(action.target, action.start_time, began, failed, topology) if action.target else None
-        if factors is None:
-            continue
-        factors |= {"size": _size_of_action(action), "outcome": 0.3 if action.status == "error" else 1.0}
-        if kind_of(action.target) in PAPER:
-            factors["kind"] = 0.05
-        found.append(
-            Cause(
-                "agent_action",
-                "agent",
-                f"session {action.session_id}",
-                action.target,
-                action.start_time,
-                _weight(factors),
-                factors,
-                describe_action(action),
-                action=action,
-            )
-        )
+def find(effect: Effect, actions: Iterable[Action], changes: Iterable[Fact], topology: Topology) -> list[Cause]:
+    """Every candidate for this failure; most likely first."""
+    near = [action for action in actions if _is_before(action.start_time, effect.began, LOOK_BACK)]
+    found = [_of_action(action, effect, topology) for action in near]
     for change in changes:
-        at = took_effect(change)
-        if change.kind not in CHANGES or not _is_before(at, began):
+        look_back = LOOK_BACK_QUOTA if change.kind == "quota" else LOOK_BACK
+        if change.kind not in CHANGES or not _is_before(took_effect(change), effect.began, look_back):
             continue
         if any(is_effect_of(change, action) for action in near):
             continue  # what the agent did, seen from the cluster
-        factors = _factors(change.resource, at, began, failed, topology)
-        if factors is None:
-            continue
-        factors["size"] = _size(change.previous_value, change.value)
-        is_agent = change.actor_kind == "agent" or change.session_id is not None
-        if change.kind == "audit" and not is_agent and change.actor_kind != "human":
-            continue
-        if change.actor_kind == "controller":
-            factors["actor"] = 0.5  # somebody else set the controller off
-        found.append(
-            Cause(
-                change.kind,
-                "agent" if is_agent else "change",
-                f"session {change.session_id}" if change.session_id else f"event {change.fact_id}",
-                change.resource,
-                at,
-                _weight(factors),
-                factors,
-                describe_change(change),
-                fact=change,
-            )
-        )
-    kept = [cause for cause in found if cause.weight > 0.01]
+        found.append(_of_change(change, effect, topology))
+    kept = [cause for cause in found if cause is not None and cause.weight > LEAST]
     return sorted(kept, key=lambda cause: (-cause.weight, cause.event_time, cause.shows))
+
+
+def _of_action(action: Action, effect: Effect, topology: Topology) -> Cause | None:
+    if action.target is None:
+        return None
+    tool = (action.tool_name or "").lower()
+    kind = next((kind for kind in LAGS if kind in tool), "")
+    found = factors(action.target, kind, action.start_time, effect, topology)
+    if found is None:
+        return None
+    found["dose"] = _size_of_action(action)
+    if action.status == "error":
+        found["outcome"] = FAILED_CALL
+    if kind_of(action.target) in PAPER:
+        found["kind"] = PAPER_WORK
+    return Cause(
+        "agent_action",
+        "agent",
+        f"session {action.session_id}",
+        action.target,
+        action.start_time,
+        weight(found),
+        found,
+        describe_action(action),
+        action=action,
+    )
+
+
+def _of_change(change: Fact, effect: Effect, topology: Topology) -> Cause | None:
+    is_agent = change.actor_kind == "agent" or change.session_id is not None
+    if change.kind == "audit" and not is_agent and change.actor_kind != "human":
+        return None
+    at = took_effect(change)
+    found = factors(change.resource, change.kind, at, effect, topology)
+    if found is None:
+        return None
+    found["dose"] = _size(change.previous_value, change.value)
+    is_set_off = change.actor_kind == "controller"  # by somebody we do not see
+    if is_set_off:
+        found["actor"] = BY_CONTROLLER
+    return Cause(
+        change.kind,
+        "agent" if is_agent else "undetermined" if is_set_off else "change",
+        f"session {change.session_id}" if change.session_id else f"event {change.fact_id}",
+        change.resource,
+        at,
+        weight(found),
+        found,
+        describe_change(change),
+        fact=change,
+    )
 
 
 def took_effect(change: Fact) -> int:
@@ -143,22 +127,8 @@ def is_effect_of(change: Fact, action: Action) -> bool:
     return -TOLERANCE <= change.event_time - action.start_time <= SAME_CHANGE + action.end_time - action.start_time
 
 
-def _is_before(at: int, began: int) -> bool:
-    return began - LOOK_BACK <= at <= began + TOLERANCE
-
-
-def _factors(resource: str, at: int, began: int, failed: Sequence[str], topology: Topology) -> dict[str, float] | None:
-    paths = [topology.path(resource, effect) for effect in failed]
-    nearness = max((NEARNESS[path.relation] / (2 if path.hops > 1 else 1) for path in paths), default=0.0)
-    if not nearness:
-        return None
-    lag = max(0, began - at)
-    usual = 1.0 if lag <= USUAL_LAG else math.exp(-(lag - USUAL_LAG) / FADES_OVER)
-    return {"nearness": round(nearness, 3), "lag": round(usual, 3)}
-
-
-def _weight(factors: dict[str, float]) -> float:
-    return round(BASE * math.prod(factors.values()), 4)
+def _is_before(at: int, began: int, look_back: int) -> bool:
+    return began - look_back <= at <= began + TOLERANCE
 
 
 def _size_of_action(action: Action) -> float:

@@ -12,7 +12,7 @@ from pipeline.core.limits import Limits
 from pipeline.core.used import Used
 from pipeline.correlation import build_failure, build_session
 from pipeline.correlation.build_failure import Surroundings
-from pipeline.correlation.candidates import CHANGES, PAPER, is_effect_of
+from pipeline.correlation.candidates import CHANGES, LOOK_BACK_QUOTA, PAPER, is_effect_of
 from pipeline.correlation.case import (
     BETWEEN,
     REOPENS_WITHIN,
@@ -182,7 +182,7 @@ class Correlator:
     def _forget(self, now: int) -> None:
         oldest = now - KEEP
         self._actions = [action for action in self._actions if action.start_time >= oldest][-MOST_KEPT:]
-        self._changes = [change for change in self._changes if change.event_time >= oldest][-MOST_KEPT:]
+        self._changes = [change for change in self._changes if change.event_time >= _oldest(change, now)][-MOST_KEPT:]
         self._weak = [signal for signal in self._weak if signal.window_end >= now - WEAK_FOR]
         self.cases = [c for c in self.cases if c.status == "open" or (c.resolved_at or 0) >= now - REOPENS_WITHIN]
         if len(self.said) > len(self.cases):
@@ -292,6 +292,10 @@ class Correlator:
         case.said = said
         self.said[case.incident_id] = incident
         return [incident]
+
+
+def _oldest(change: Fact, now: int) -> int:
+    return now - (LOOK_BACK_QUOTA if change.kind == "quota" else KEEP)
 
 
 def _distinct(signals: Sequence[Signal]) -> int:

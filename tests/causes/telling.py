@@ -8,7 +8,7 @@ from schemas.times import MICROS, parse_time
 from tests.corpus.names import AGENTS, hexadecimal, word
 
 FIRST_DAY = parse_time("2026-04-06T00:00:00Z")
-SPREAD = 4 * 60 * 60
+SPREAD = 2 * 60 * 60
 LONGEST_DELAY = 8.0  # seconds from an event to the broker: below the allowed lateness
 Event = dict[str, Any]
 

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.demo.recording import recording_of
 from pipeline.demo.story import story
-from pipeline.embedded import embedded_database
+from pipeline.embedded import Database
 from reports.lint import lint, load_rules
 from reports.postmortem.build import build
 from reports.postmortem.formats import FORMATS
@@ -45,9 +45,9 @@ class Read:
 
 
 @pytest.fixture(scope="module")
-def read() -> Iterator[Read]:
-    with recording_of(story()) as recording, embedded_database() as database:
-        ran = run(database, list(recording.messages()), limits=Path("pipeline/demo/limits.yml"), reading=_read)
+def read(clickhouse: Database) -> Iterator[Read]:
+    with recording_of(story()) as recording:
+        ran = run(clickhouse, list(recording.messages()), limits=Path("pipeline/demo/limits.yml"), reading=_read)
         yield ran.extra["read"]
 
 

@@ -65,7 +65,7 @@ HAVING reads > 0""",
 def _gap(row: Row) -> tuple[str, ...]:
     asked = f" The place to ask: {row['source']}." if row["source"] else ""
     return (
-        f"Not known when it acted at {clock(row['acted'])}: {happened(row).rstrip('.')}. "
+        f"Not known when it decided at {clock(row['acted'])}: {happened(row).rstrip('.')}. "
         f"In force since {row['holds_from']:%Y-%m-%d %H:%M:%S}; {CLASS_TEXT[row['class']]}.{asked}",
     )
 

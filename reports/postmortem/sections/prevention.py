@@ -96,7 +96,7 @@ def _fact(row: Row) -> tuple[str, ...]:
     ask = f"Asking {row['source']}" if row["source"] else "Reading it"
     return (
         f"{ask} would have shown the {row['kind']} of {resource(row['resource'])}: it could be read from "
-        f"{clock(row['published'])}, {span(row['acted'] - row['published'])} before the agent acted.",
+        f"{clock(row['published'])}, {span(row['acted'] - row['published'])} before the agent decided.",
     )
 
 
