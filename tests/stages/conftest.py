@@ -76,7 +76,7 @@ async def started() -> AsyncIterator[Start]:
             await stage.stop(grace=0)
 
 
-async def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], object], seconds: float = 45.0) -> None:
     """Wait until something holds; the test fails where it does not in time."""
     end = asyncio.get_running_loop().time() + seconds
     while not condition():
