@@ -1,6 +1,7 @@
 """Wires everything together: the whole flow in one place.
 
-    otlp_spans, otlp_metrics, otlp_logs
+    OTLP over HTTP (`run --otlp`), or the Collector
+        -> otlp_spans, otlp_metrics, otlp_logs
         -> ingest    -> the three topics below, dead_letters.v1 (not where they hold a recording)
     agent.traces.v1, system.metrics.v1, cluster.events.v1
         -> detect    -> signals.v1, dead_letters.v1
@@ -34,6 +35,7 @@ from pipeline.clock import now_micros
 from pipeline.core.panes import TimeRules
 from pipeline.limits import load_limits
 from pipeline.offsets import Offsets
+from pipeline.otlp_http import OtlpHttp
 from pipeline.settings import STAGE_NAMES, Settings
 from pipeline.stages.archive import Archive
 from pipeline.stages.base import Counters, Fail, Stage, StageError
@@ -223,10 +225,19 @@ async def _work(settings: Settings, stages: Sequence[str] | None) -> int:
     pipeline = Pipeline(
         settings, stages, writer=lambda: connect_writer(settings), on_failure=lambda error: _exit(EXIT_WATCHDOG, error)
     )
+    otlp = OtlpHttp(settings, settings.otlp_port) if settings.otlp_port is not None else None
     await pipeline.start()
+    if otlp is not None:
+        try:
+            await otlp.start()
+        except ConfigurationError:
+            await pipeline.stop(grace=0.0)
+            raise
     log.info("reading: %s", ", ".join(pipeline.stages))
     await told.wait()
     log.info("told to stop: finishing what is in hand")
+    if otlp is not None:
+        await otlp.stop()
     stopping = asyncio.create_task(pipeline.stop())
     with contextlib.suppress(TimeoutError):
         is_done = await asyncio.wait_for(asyncio.shield(stopping), settings.stop_seconds)

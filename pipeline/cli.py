@@ -35,8 +35,16 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--save", type=Path, metavar="DIR", help="only write the story's input as JSON lines to DIR")
 
     run = commands.add_parser("run", help="workers against the configured Kafka and ClickHouse")
-    run.add_argument("--stage", action="append", metavar="S", help="detect, correlate, record, archive, notify; repeat")
+    run.add_argument(
+        "--stage", action="append", metavar="S", help="ingest, detect, correlate, record, archive, notify; repeat"
+    )
     run.add_argument("--recorded", action="store_true", help="the topics hold recorded data (written by publish)")
+    run.add_argument("--otlp", type=int, metavar="PORT", help="take OTLP over HTTP on this port (usual: 4318)")
+    run.add_argument(
+        "--embedded",
+        action="store_true",
+        help="with broker and ClickHouse in this process, to try it out; kept nowhere",
+    )
 
     publish = commands.add_parser("publish", help="JSON lines to Kafka, as live events or --recorded")
     publish.add_argument("files", nargs="+", type=Path, metavar="FILE")
@@ -111,9 +119,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     level = logging.INFO if args.verbose or args.command == "run" else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if not args.verbose:  # we say ourselves what is down
-        for name in ("urllib3.connectionpool", "clickhouse_connect"):
+    if not args.verbose:
+        for name in ("urllib3.connectionpool", "clickhouse_connect"):  # we say ourselves what is down
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        for name in ("faust", "mode", "aiokafka", "pipeline.transport"):  # 150 lines a start
+            logging.getLogger(name).setLevel(logging.WARNING)
     try:
         found = importlib.import_module(f"pipeline.commands.{args.command}").run(args)
         return int(found)

@@ -1,6 +1,11 @@
-"""`aftermath run`: workers against the configured Kafka and ClickHouse, until they are told to stop."""
+"""`aftermath run`: workers against the configured Kafka and ClickHouse, until they are told to stop.
+
+With `--embedded` broker and database are in this process, as in the demo, but nothing is played: one's own agents are
+watched, live. Everything is gone when it ends.
+"""
 
 import argparse
+from typing import Any
 
 from pipeline.settings import STAGE_NAMES, load_settings
 from schemas.errors import UsageError
@@ -11,8 +16,55 @@ def run(args: argparse.Namespace) -> int:
     unknown = [name for name in args.stage or () if name not in STAGE_NAMES]
     if unknown:
         raise UsageError(f"There is no stage {unknown[0][:40]!r}; there are {', '.join(STAGE_NAMES)}.")
-    overrides = {"recorded": True} if args.recorded else {}
-    settings = load_settings(**overrides)
+    overrides: dict[str, Any] = {}
+    if args.recorded:
+        overrides["recorded"] = True
+    if args.otlp is not None:
+        overrides["otlp_port"] = args.otlp
+    if args.embedded:
+        return _embedded(args, overrides)
     from pipeline.app import run_worker
 
-    return run_worker(settings, args.stage)
+    return run_worker(load_settings(**overrides), args.stage)
+
+
+def _embedded(args: argparse.Namespace, overrides: dict[str, Any]) -> int:
+    from pipeline.app import run_worker
+    from pipeline.embedded import embedded_broker, embedded_database, remove_connection_file, write_connection_file
+    from pipeline.embedded.connection_file import DEFAULT_PATH
+    from schemas.topics import ALL
+    from sinks.clickhouse import migrations
+    from sinks.clickhouse.client import connect
+
+    if args.recorded:
+        raise UsageError(
+            "--recorded reads topics that hold a recording, and an embedded broker is empty; leave it out."
+        )
+    with embedded_broker(ALL) as kafka, embedded_database() as database:
+        client = connect(database.url, database.user, database.password)
+        migrations.migrate(client)
+        client.close()
+        settings = load_settings(
+            kafka=kafka,
+            clickhouse_url=database.url,
+            clickhouse_user=database.user,
+            clickhouse_password=database.password,
+            clickhouse_database="aftermath",
+            **overrides,
+        )
+        write_connection_file(DEFAULT_PATH, kafka, database)
+        try:
+            print(_next(settings.otlp_port), flush=True)
+            return run_worker(settings, args.stage)
+        finally:
+            remove_connection_file(DEFAULT_PATH)
+
+
+def _next(port: int | None) -> str:
+    lines = ["Kafka and ClickHouse run in this process; Ctrl-C ends it, and everything here is gone then."]
+    if port:
+        lines.append(f"Your agents send to it with OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{port}, over HTTP")
+    elif port is None:
+        lines.append("Take OpenTelemetry over HTTP too: --otlp 4318")
+    lines.append("In a second terminal here: aftermath tail, aftermath incidents list, aftermath publish FILE")
+    return "\n".join(lines)

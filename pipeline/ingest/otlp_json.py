@@ -56,10 +56,10 @@ def load(data: bytes) -> dict[str, Any]:
 def spans(document: Found) -> Telemetry:
     """The spans of one document."""
     found = Telemetry()
-    for resource in _list(document, "resourceSpans"):
-        for scope in _list(resource, "scopeSpans"):
+    for resource in objects(document, "resourceSpans"):
+        for scope in objects(resource, "scopeSpans"):
             origin = _origin(found, resource, scope)
-            for span in _list(scope, "spans"):
+            for span in objects(scope, "spans"):
                 _keep(found, found.spans, _span, span, origin)
     return found
 
@@ -67,10 +67,10 @@ def spans(document: Found) -> Telemetry:
 def logs(document: Found) -> Telemetry:
     """The log records of one document."""
     found = Telemetry()
-    for resource in _list(document, "resourceLogs"):
-        for scope in _list(resource, "scopeLogs"):
+    for resource in objects(document, "resourceLogs"):
+        for scope in objects(resource, "scopeLogs"):
             origin = _origin(found, resource, scope)
-            for record in _list(scope, "logRecords"):
+            for record in objects(scope, "logRecords"):
                 _keep(found, found.logs, _log, record, origin)
     return found
 
@@ -78,19 +78,19 @@ def logs(document: Found) -> Telemetry:
 def metrics(document: Found) -> Telemetry:
     """The data points of one document."""
     found = Telemetry()
-    for resource in _list(document, "resourceMetrics"):
-        for scope in _list(resource, "scopeMetrics"):
+    for resource in objects(document, "resourceMetrics"):
+        for scope in objects(resource, "scopeMetrics"):
             origin = _origin(found, resource, scope)
-            for metric in _list(scope, "metrics"):
+            for metric in objects(scope, "metrics"):
                 for kind, make in MAKERS.items():
                     data = metric.get(kind)
-                    for point in _list(data, "dataPoints") if isinstance(data, dict) else ():
+                    for point in objects(data, "dataPoints") if isinstance(data, dict) else ():
                         if not _int(point.get("flags", 0)) & 1:
                             _keep(found, found.metrics, make, metric, data, point, origin)
     return found
 
 
-def _list(holder: Any, name: str) -> Iterator[dict[str, Any]]:
+def objects(holder: Any, name: str) -> Iterator[dict[str, Any]]:
     """The objects of a list; what is no list, or no object in it, is nothing."""
     items = holder.get(name) if isinstance(holder, dict) else None
     if isinstance(items, list):
@@ -109,7 +109,7 @@ def _keep(found: Telemetry, kept: list[Any], make: Callable[..., Any], *parts: A
 def _span(span: Found, origin: Origin) -> Span:
     status = span.get("status") or {}
     code = status.get("code", 0)
-    events = [event for event in _list(span, "events") if event.get("name") == "exception"]
+    events = [event for event in objects(span, "events") if event.get("name") == "exception"]
     return Span(
         origin,
         _id(span.get("traceId"), 16),
@@ -174,7 +174,8 @@ def _distribution(kind: str) -> Callable[[Found, Found, Found, Origin], Distribu
             )
         else:
             quantiles = tuple(
-                (float(item.get("quantile", 0)), float(item.get("value", 0))) for item in _list(point, "quantileValues")
+                (float(item.get("quantile", 0)), float(item.get("value", 0)))
+                for item in objects(point, "quantileValues")
             )
         return Distribution(
             origin=origin,
@@ -245,9 +246,9 @@ def _value(value: Any, depth: int = 0) -> Any:
         if kind == "bytesValue":
             return base64.b64decode(_text(found)).hex()
         if kind == "arrayValue" and depth < DEEPEST_VALUE:
-            return [_value(item, depth + 1) for item in _list(found, "values")]
+            return [_value(item, depth + 1) for item in objects(found, "values")]
         if kind == "kvlistValue" and depth < DEEPEST_VALUE:
-            return {_text(pair.get("key")): _value(pair.get("value"), depth + 1) for pair in _list(found, "values")}
+            return {_text(pair.get("key")): _value(pair.get("value"), depth + 1) for pair in objects(found, "values")}
     return None
 
 
