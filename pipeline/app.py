@@ -33,7 +33,9 @@ from alerts.receivers import ReceiverConfig, build
 from alerts.rules.files import SHIPPED, load_rules, require_receivers
 from pipeline.clock import now_micros
 from pipeline.core.panes import TimeRules
+from pipeline.health_http import health_application
 from pipeline.limits import load_limits
+from pipeline.listening import Port
 from pipeline.offsets import Offsets
 from pipeline.otlp_http import OtlpHttp
 from pipeline.settings import STAGE_NAMES, Settings
@@ -225,19 +227,19 @@ async def _work(settings: Settings, stages: Sequence[str] | None) -> int:
     pipeline = Pipeline(
         settings, stages, writer=lambda: connect_writer(settings), on_failure=lambda error: _exit(EXIT_WATCHDOG, error)
     )
-    otlp = OtlpHttp(settings, settings.otlp_port) if settings.otlp_port is not None else None
     await pipeline.start()
-    if otlp is not None:
-        try:
-            await otlp.start()
-        except ConfigurationError:
-            await pipeline.stop(grace=0.0)
-            raise
+    ports = _ports(settings, pipeline)
+    try:
+        for port in ports:
+            await port.start()
+    except ConfigurationError:
+        await pipeline.stop(grace=0.0)
+        raise
     log.info("reading: %s", ", ".join(pipeline.stages))
     await told.wait()
     log.info("told to stop: finishing what is in hand")
-    if otlp is not None:
-        await otlp.stop()
+    for port in ports:
+        await port.stop()
     stopping = asyncio.create_task(pipeline.stop())
     with contextlib.suppress(TimeoutError):
         is_done = await asyncio.wait_for(asyncio.shield(stopping), settings.stop_seconds)
@@ -245,6 +247,17 @@ async def _work(settings: Settings, stages: Sequence[str] | None) -> int:
     late = f"Not stopped after {settings.stop_seconds:.0f} s; what was not confirmed is read again."
     _exit(EXIT_DEADLINE, StageError(late))
     return EXIT_DEADLINE
+
+
+def _ports(settings: Settings, pipeline: Pipeline) -> list[Port | OtlpHttp]:
+    """What this worker listens on, as configured."""
+    found: list[Port | OtlpHttp] = []
+    if settings.health_port is not None:
+        application = health_application(pipeline.stages)
+        found.append(Port(application, settings.health_host, settings.health_port, "AFTERMATH_HEALTH_PORT"))
+    if settings.otlp_port is not None:
+        found.append(OtlpHttp(settings, settings.otlp_port))
+    return found
 
 
 def _exit(code: int, error: StageError) -> None:

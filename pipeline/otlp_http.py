@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from pipeline.ingest.pieces import Pieces, pieces
 from pipeline.ingest.telemetry import UnmappableError
+from pipeline.listening import Port
 from pipeline.settings import Settings
 from pipeline.stages.publish import Outgoing, Publisher
 from schemas.errors import ConfigurationError, DependencyError
@@ -42,46 +43,38 @@ class OtlpHttp:
     """The port. `start` raises ConfigurationError where it must not or cannot listen."""
 
     def __init__(self, settings: Settings, port: int) -> None:
-        self._host, self._port = settings.otlp_host, port
+        host = settings.otlp_host
         self._token = settings.otlp_token.get_secret_value() if settings.otlp_token else ""
-        if not self._token and not _is_loopback(self._host):
+        if not self._token and not _is_loopback(host):
             raise ConfigurationError(
-                f"AFTERMATH_OTLP_HOST is {self._host}: whoever reaches it could write telemetry. "
+                f"AFTERMATH_OTLP_HOST is {host}: whoever reaches it could write telemetry. "
                 "Set AFTERMATH_OTLP_TOKEN (exporters send it as `Authorization: Bearer TOKEN`), or use 127.0.0.1."
             )
         self._settings = settings
         self._waiting = 0
         self._publisher: Publisher | None = None
-        self._runner: web.AppRunner | None = None
+        application = web.Application(client_max_size=MOST_BYTES)
+        for path in SIGNALS:
+            application.router.add_post(path, self._take)
+        self._port = Port(application, host, port, "--otlp")
 
     @property
     def url(self) -> str:
         """Where it listens, for OTEL_EXPORTER_OTLP_ENDPOINT."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return self._port.url
 
     async def start(self) -> None:
         self._publisher = Publisher(self._settings.kafka, self._settings.group("otlp-http"))
-        application = web.Application(client_max_size=MOST_BYTES)
-        for path in SIGNALS:
-            application.router.add_post(path, self._take)
-        self._runner = web.AppRunner(application, access_log=None)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
         try:
-            await site.start()
-        except OSError as error:
+            await self._port.start()
+        except ConfigurationError:
             await self.stop()
-            raise ConfigurationError(
-                f"OTLP cannot listen on {self._host}:{self._port} ({error.strerror}); name a free port with --otlp."
-            ) from None
-        self._port = self._runner.addresses[0][1]  # 0 asks for any free one
+            raise
         log.info("OTLP over HTTP: %s", self.url)
 
     async def stop(self) -> None:
         """Take no more; what was taken is sent."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        await self._port.stop()
         if self._publisher is not None:
             await self._publisher.close()
 

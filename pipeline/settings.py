@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     pane_seconds: int = Field(5, ge=1, le=60)
     tenant: str = Field("default", min_length=1, max_length=100)  # of OpenTelemetry that names none
     agent_accounts: tuple[str, ...] = ()  # shell patterns of the user names that agents have in audit logs
+    health_port: int | None = Field(None, ge=0, le=65535)  # /metrics, /healthz, /readyz; usual is 9464
+    health_host: str = "127.0.0.1"  # 0.0.0.0 where probes and Prometheus come from elsewhere
     otlp_port: int | None = Field(None, ge=0, le=65535)  # `run` takes OTLP over HTTP there; usual is 4318
     otlp_host: str = "127.0.0.1"
     otlp_token: SecretStr | None = None  # asked for where others than this machine can reach the port

@@ -23,7 +23,7 @@ from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.settings import MEGABYTE, Settings, check_faust_settings, faust_settings
 from pipeline.transport import BatchConsumer, BatchTransport, Restore, StaleElementError
-from schemas.errors import AftermathError, Outcome
+from schemas.errors import AftermathError, Outcome, Reason
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,7 @@ class Progress:
     elements: int = 0  # taken
     messages: int = 0  # in them
     confirmed: int = 0  # elements whose effects are confirmed
+    newest_ms: int = 0  # stamp of the newest message in them
 
 
 class Stage(ABC, Generic[Memory]):
@@ -60,6 +61,7 @@ class Stage(ABC, Generic[Memory]):
         self.settings = settings
         self.progress = Progress()
         self.counters: Counters = {}
+        self.dead_letters: dict[Reason, int] = {}
         self.error: StageError | None = None
         self.waiting_on = ""  # a dependency that is down: a reason to wait, not to exit
         self._fail = fail
@@ -237,6 +239,7 @@ class Stage(ABC, Generic[Memory]):
         self._read_to[place] = element.end
         self.progress.elements += 1
         self.progress.messages += len(element.records)
+        self.progress.newest_ms = max(self.progress.newest_ms, element.records[-1].timestamp)
         self._hand_on(element, effect)
         await self.took(element)
 
@@ -282,6 +285,9 @@ class Stage(ABC, Generic[Memory]):
     def _count(self, topic: str, outcome: Outcome, number: int) -> None:
         counts = self.counters.setdefault(topic, dict.fromkeys(Outcome, 0))
         counts[outcome] += number
+
+    def _count_dead_letter(self, reason: Reason) -> None:
+        self.dead_letters[reason] = self.dead_letters.get(reason, 0) + 1
 
     # -- how it is
 

@@ -115,6 +115,7 @@ class Detect(SavingStage[Partition]):
         ]
         for item in decoded.rejected:
             if item.offset >= element.floor:
+                self._count_dead_letter(item.reason)
                 value = dead_letter_message(item, element.topic, element.partition, self.name)
                 messages.append(Outgoing(DEAD_LETTERS.name, value, element.topic.encode()))
         return messages

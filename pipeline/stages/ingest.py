@@ -73,6 +73,7 @@ class Ingest(Stage[Partition]):
             self._count(element.topic, _outcome(mapped), 1)
             messages += _events(mapped)
             if mapped.reason is not None:
+                self._count_dead_letter(mapped.reason)
                 letter = Rejected(
                     offset=record.offset,
                     reason=mapped.reason,

@@ -48,6 +48,8 @@ class Task:
     saved_at: float = field(default_factory=monotonic)
     took: float = 0.0
     offset: int = -1  # of the newest snapshot
+    size: int = 0  # of it, in bytes
+    written_at: float | None = None  # when it was whole in Kafka
     writing: asyncio.Task[None] | None = None
 
 
@@ -139,6 +141,13 @@ class SavingStage(Stage[Memory]):
 
     # -- saving
 
+    def saved(self) -> list[tuple[float, int]]:
+        """Seconds since and bytes of the newest snapshot of each partition that has one; any thread may ask."""
+        now = monotonic()
+        return [
+            (now - task.written_at, task.size) for task in list(self._saves.values()) if task.written_at is not None
+        ]
+
     async def start(self) -> None:
         await super().start()
         self.run_beside(self._save_when_idle(), "snapshots")
@@ -202,6 +211,7 @@ class SavingStage(Stage[Memory]):
             if self.consumer.epoch != epoch or self.error is not None:
                 return
             await asyncio.sleep(LOOK_SECONDS)
+        size = sum(len(value) for _, value in (*encoded.chunks, encoded.manifest))
         for number in range(len(encoded.chunks)):
             await self._send(task, [encoded.chunks.pop(0)])
             end_here(f"snapshot.chunk.{number}")
@@ -209,6 +219,7 @@ class SavingStage(Stage[Memory]):
         end_here("snapshot.manifest")
         task.slot = (task.slot + 1) % SLOTS
         task.offset = encoded.offset
+        task.size, task.written_at = size, monotonic()
         self.consumer.saved(tp.topic, tp.partition, encoded.offset, epoch)
         if task.old_keys:
             keys, task.old_keys = task.old_keys, []

@@ -19,6 +19,7 @@ README = Path("README.md").read_text()
         "README.md",
         "bench/README.md",
         "pipeline/detectors/README.md",
+        "pipeline/health.md",
         "pipeline/ingest/README.md",
         "alerts/rules/README.md",
     ],
