@@ -242,8 +242,8 @@ async def _work(settings: Settings, stages: Sequence[str] | None) -> int:
         await port.stop()
     stopping = asyncio.create_task(pipeline.stop())
     with contextlib.suppress(TimeoutError):
-        is_done = await asyncio.wait_for(asyncio.shield(stopping), settings.stop_seconds)
-        return EXIT_STOPPED if is_done else EXIT_DEADLINE
+        async with asyncio.timeout(settings.stop_seconds):
+            return EXIT_STOPPED if await asyncio.shield(stopping) else EXIT_DEADLINE
     late = f"Not stopped after {settings.stop_seconds:.0f} s; what was not confirmed is read again."
     _exit(EXIT_DEADLINE, StageError(late))
     return EXIT_DEADLINE

@@ -168,7 +168,8 @@ class Stage(ABC, Generic[Memory]):
         await asyncio.gather(*self._tasks, *self._effects, return_exceptions=True)
         if self.app is not None:
             try:
-                await asyncio.wait_for(self.app.stop(), LEAVE_SECONDS)
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self.app.stop()
             except TimeoutError:
                 log.error("stage %s did not leave its group in %s s", self.name, LEAVE_SECONDS)
                 is_drained = False
@@ -343,7 +344,8 @@ class _Deadline:
 
     async def wait(self, work: Awaitable[object]) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(work, self.left)
+            async with asyncio.timeout(self.left):
+                await work
 
 
 async def _until_cancelled() -> None:

@@ -102,7 +102,8 @@ class BatchingStage(Stage[Memory]):
         while True:
             await self._has_some.wait()
             with contextlib.suppress(TimeoutError):  # what there is will do
-                await asyncio.wait_for(self._has_enough.wait(), GATHER_SECONDS)
+                async with asyncio.timeout(GATHER_SECONDS):
+                    await self._has_enough.wait()
             taken, self._waiting, self._waiting_bytes = self._waiting, [], 0
             self._has_some.clear()
             if not self._is_closing:
