@@ -21,6 +21,7 @@ from bench.plain_faust import CHANGELOGS
 from bench.spans import Load, Spans, Truth
 from pipeline.core.panes import TimeRules
 from pipeline.embedded.broker import MockKafka
+from pipeline.kafka_connection import KafkaConnection
 from pipeline.offsets import Offsets
 from pipeline.player import Player, Reader
 from pipeline.settings import Settings
@@ -68,7 +69,7 @@ class RealBed:
         return self._truths[SMALL.name if SMALL in topics else TRACES.name]
 
     def run(self, module: str, topics: Sequence[Topic], group: str, words: Sequence[str] = ()) -> Result:
-        offsets = Offsets(self.kafka)
+        offsets = Offsets(KafkaConnection(servers=self.kafka))
         expect = sum(offsets.ends(topics).values())
         offsets.close()
         return _finished(_worker(module, self.kafka, topics, expect, self._core, words))
@@ -104,7 +105,7 @@ class EmbeddedBed:
             worker = _worker(module, broker.bootstrap, topics, expect, self._core, words)
             readers = (Reader(group, tuple(topics)),)
             player = Player(
-                broker.bootstrap, pane=RULES.pane, lateness=RULES.lateness, readers=readers,
+                KafkaConnection(servers=broker.bootstrap), pane=RULES.pane, lateness=RULES.lateness, readers=readers,
                 should_stop=lambda: worker.poll() is not None,
             )  # fmt: skip
             player.play(self._messages)

@@ -36,6 +36,7 @@ from pipeline.clock import now_micros
 from pipeline.core.panes import TimeRules
 from pipeline.embedded import embedded_database
 from pipeline.embedded.database import Database
+from pipeline.kafka_connection import KafkaConnection
 from pipeline.player import flush, new_producer, partition_for
 from pipeline.settings import Settings
 from schemas.codecs.single import decode_incident, decode_record, encode_event
@@ -88,7 +89,7 @@ def publish(load: Load, kafka: str) -> tuple[dict[str, int], float]:
 
     Returns the planted loops, and the seconds by which the worst span left too late.
     """
-    producer = new_producer(kafka)
+    producer = new_producer(KafkaConnection(servers=kafka))
     errors: list[str] = []
 
     def told(error: object, _: object) -> None:

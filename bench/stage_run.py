@@ -117,7 +117,7 @@ async def _until_read(pipeline: Pipeline, name: str, expect: int) -> None:
         if monotonic() - since > STALL_SECONDS:
             raise RuntimeError(f"{name} has read {seen:,} of {expect:,} messages and stands still")
         await asyncio.sleep(0.05)
-    offsets = Offsets(pipeline.settings.kafka)
+    offsets = Offsets(pipeline.settings.kafka_connection)
     ends = await asyncio.to_thread(offsets.ends, [BY_NAME[topic] for topic in stage.topics])
     while not stage.is_caught_up(ends):
         pipeline.check()

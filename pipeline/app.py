@@ -116,7 +116,7 @@ class Pipeline:
         self._on_failure = on_failure
         self._lock = threading.Lock()
         self._loop = asyncio.get_running_loop()
-        self._offsets = Offsets(settings.kafka)
+        self._offsets = Offsets(settings.kafka_connection)
         names = [name for name in stages or settings.stages if name != "ingest" or not settings.recorded]
         if not names:
             raise ConfigurationError("ingest has nothing to do with recorded topics; unset AFTERMATH_RECORDED.")
@@ -224,6 +224,8 @@ async def _work(settings: Settings, stages: Sequence[str] | None) -> int:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
+    for sentence in settings.in_clear():
+        log.warning(sentence)
     pipeline = Pipeline(
         settings, stages, writer=lambda: connect_writer(settings), on_failure=lambda error: _exit(EXIT_WATCHDOG, error)
     )

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
+from pipeline.kafka_connection import KafkaConnection
 from schemas.errors import DependencyError
 from schemas.topics import Topic
 
@@ -19,13 +20,15 @@ class Follower:
     left out. Raises DependencyError where Kafka does not answer.
     """
 
-    def __init__(self, kafka: str, topics: Sequence[Topic], since: int | None, wait: float = 0.5) -> None:
-        self._kafka, self._wait = kafka, wait
+    def __init__(
+        self, connection: KafkaConnection, topics: Sequence[Topic], since: int | None, wait: float = 0.5
+    ) -> None:
+        self._servers, self._wait = connection.servers, wait
         self._since = since or START
         self._unread = {(topic.name, number) for topic in topics for number in range(topic.partitions)}
         self._consumer = Consumer(
-            {
-                "bootstrap.servers": kafka,
+            connection.librdkafka()
+            | {
                 "group.id": "aftermath.tail",  # never committed, never joined
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
@@ -79,5 +82,5 @@ class Follower:
 
     def _down(self, error: KafkaException) -> DependencyError:
         return DependencyError(
-            f"Kafka does not answer at {self._kafka} ({error.args[0].str()}); start it, or set AFTERMATH_KAFKA."
+            f"Kafka does not answer at {self._servers} ({error.args[0].str()}); start it, or set AFTERMATH_KAFKA."
         )

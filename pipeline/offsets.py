@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from pipeline.kafka_connection import KafkaConnection
 from schemas.errors import DependencyError
 from schemas.topics import Topic
 
@@ -17,8 +18,8 @@ TIMEOUT_SECONDS = 10.0
 class Offsets:
     """Blocks while it asks; not for several threads at once. Close it."""
 
-    def __init__(self, kafka: str) -> None:
-        self._kafka = kafka
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._connection = connection
         self._clients: dict[str, Consumer] = {}
 
     def committed(self, group: str, topics: Iterable[Topic]) -> dict[Place, int]:
@@ -52,8 +53,8 @@ class Offsets:
     def _client(self, group: str) -> Consumer:
         if group not in self._clients:
             self._clients[group] = Consumer(
-                {
-                    "bootstrap.servers": self._kafka,
+                self._connection.librdkafka()
+                | {
                     "group.id": group,
                     "enable.auto.commit": False,
                     "enable.auto.offset.store": False,
@@ -64,5 +65,6 @@ class Offsets:
 
     def _down(self, error: KafkaException) -> DependencyError:
         return DependencyError(
-            f"Kafka at {self._kafka} does not tell its offsets ({error.args[0].str()}); check that it is up."
+            f"Kafka at {self._connection.servers} does not tell its offsets ({error.args[0].str()});"
+            " check that it is up."
         )

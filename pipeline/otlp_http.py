@@ -64,7 +64,7 @@ class OtlpHttp:
         return self._port.url
 
     async def start(self) -> None:
-        self._publisher = Publisher(self._settings.kafka, self._settings.group("otlp-http"))
+        self._publisher = Publisher(self._settings.kafka_connection, self._settings.group("otlp-http"))
         try:
             await self._port.start()
         except ConfigurationError:

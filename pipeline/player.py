@@ -22,6 +22,7 @@ from aiokafka.partitioner import murmur2
 from confluent_kafka import Producer
 
 from pipeline.clock import monotonic
+from pipeline.kafka_connection import KafkaConnection
 from pipeline.offsets import Offsets, Place
 from schemas.codecs import TICK
 from schemas.codecs.single import encode_event
@@ -84,7 +85,7 @@ class Player:
 
     def __init__(
         self,
-        kafka: str,
+        connection: KafkaConnection,
         *,
         pane: int,
         lateness: int,
@@ -98,8 +99,8 @@ class Player:
         self._speed = speed
         self._progress = progress
         self._should_stop = should_stop
-        self._producer = new_producer(kafka)
-        self._ahead = Ahead(kafka, readers)
+        self._producer = new_producer(connection)
+        self._ahead = Ahead(connection, readers)
         self._errors: list[str] = []
         self._newest = 0
         self._pane_told = -1
@@ -182,9 +183,9 @@ class Player:
 class Ahead:
     """What is published and not yet confirmed by the slowest reader, of each partition."""
 
-    def __init__(self, kafka: str, readers: Sequence[Reader]) -> None:
+    def __init__(self, connection: KafkaConnection, readers: Sequence[Reader]) -> None:
         self._readers = readers
-        self._offsets = Offsets(kafka)
+        self._offsets = Offsets(connection)
         self._sent: dict[Place, deque[tuple[int, int]]] = {}  # offset, size; the oldest first
         self._bytes: dict[Place, int] = {}  # sent or being sent, not confirmed
         self._total = 0
@@ -257,11 +258,11 @@ class Ahead:
         self._behind_most = max(lags, default=0)
 
 
-def new_producer(kafka: str) -> Producer:
+def new_producer(connection: KafkaConnection) -> Producer:
     """A producer for the input topics."""
     return Producer(
-        {
-            "bootstrap.servers": kafka,
+        connection.librdkafka()
+        | {
             "enable.idempotence": True,
             "acks": "all",
             "partitioner": "murmur2_random",
@@ -289,13 +290,13 @@ def flush(producer: Producer, errors: Sequence[str]) -> None:
 def publish_live(
     events: Iterable[tuple[Event, int]],
     *,
-    kafka: str,
+    connection: KafkaConnection,
     now: Callable[[], int],
     progress: Progress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Played:
     """Publish events (with their stamps, in order) as if they happened from now on, at the speed they had."""
-    producer = new_producer(kafka)
+    producer = new_producer(connection)
     errors: list[str] = []
     played = Played()
     shift = 0

@@ -11,9 +11,9 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,12 +21,14 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from pipeline.kafka_connection import NO_SECRET, KafkaConnection, Mechanism, authorities_fault, file_fault
 from schemas.errors import ConfigurationError
 
 CONFIG_FILE = Path("aftermath.toml")
 StageName = Literal["ingest", "detect", "correlate", "record", "archive", "notify"]
 STAGE_NAMES: tuple[StageName, ...] = ("ingest", "detect", "correlate", "record", "archive", "notify")
 MEGABYTE = 1 << 20
+OURS = "Value error, "  # how pydantic begins what our own checks say
 
 
 class ReceiverSettings(BaseModel):
@@ -46,15 +48,28 @@ class Settings(BaseSettings):
     """One worker, or one command."""
 
     model_config = SettingsConfigDict(
-        env_prefix="AFTERMATH_", env_nested_delimiter="__", extra="forbid", validate_default=True
+        env_prefix="AFTERMATH_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        validate_default=True,
+        hide_input_in_errors=True,
     )
 
     kafka: str = "127.0.0.1:9092"  # bootstrap servers, comma separated
+    kafka_tls: bool = False
+    kafka_ca_file: Path | None = None  # authorities to trust, PEM; without it those of the system
+    kafka_certificate_file: Path | None = None  # our own, where the broker asks for one, PEM, and its key
+    kafka_key_file: Path | None = None
+    kafka_key_password: SecretStr = NO_SECRET
+    kafka_mechanism: Mechanism | None = None  # of the login; without it there is none
+    kafka_user: str = ""
+    kafka_password: SecretStr = NO_SECRET
     group_prefix: str = Field("aftermath", pattern=r"^[A-Za-z0-9._-]{1,100}$")
     instance: str = ""  # a name that this worker keeps over restarts: it then comes back without a rebalance
-    clickhouse_url: str = "http://127.0.0.1:8123"
+    clickhouse_url: str = "http://127.0.0.1:8123"  # https:// for TLS
+    clickhouse_ca_file: Path | None = None  # authorities to trust, PEM; without it those of the system
     clickhouse_user: str = "default"
-    clickhouse_password: SecretStr = SecretStr("")
+    clickhouse_password: SecretStr = NO_SECRET
     clickhouse_database: str = Field("aftermath", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
     recorded: bool = False  # the topics hold recorded data: record times are the player's, and nobody appends ticks
     lateness_seconds: int = Field(10, ge=0, le=3600)
@@ -92,6 +107,18 @@ class Settings(BaseSettings):
             raise ValueError(f"name at least one of {', '.join(STAGE_NAMES)}")
         return tuple(dict.fromkeys(value))
 
+    @model_validator(mode="after")
+    def _connections(self) -> Self:
+        faults = self.kafka_connection.faults()
+        if file := self.clickhouse_ca_file:
+            name = "AFTERMATH_CLICKHOUSE_CA_FILE"
+            faults += [said for said in (file_fault(name, file) or authorities_fault(name, file),) if said]
+            if not self.clickhouse_url.startswith("https:"):
+                faults.append(f"{name} would not be used: write https:// in AFTERMATH_CLICKHOUSE_URL.")
+        if faults:
+            raise ValueError(" ".join(faults))
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -103,6 +130,25 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         file = Path(os.environ.get("AFTERMATH_CONFIG", CONFIG_FILE))
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=file)
+
+    @property
+    def kafka_connection(self) -> KafkaConnection:
+        """How Kafka is reached: all that begins with kafka_."""
+        parts = {name: getattr(self, f"kafka_{name}") for name in KafkaConnection.model_fields if name != "servers"}
+        return KafkaConnection(servers=self.kafka, **parts)
+
+    def in_clear(self) -> list[str]:
+        """A sentence for each password that would go over the network readable."""
+        found = []
+        if self.kafka_mechanism and not self.kafka_tls:
+            found.append(
+                "The Kafka login goes over the network in clear: set AFTERMATH_KAFKA_TLS=true and its TLS port."
+            )
+        if self.clickhouse_password.get_secret_value() and not self.clickhouse_url.startswith("https:"):
+            found.append(
+                "The ClickHouse password goes over the network in clear: use https:// in AFTERMATH_CLICKHOUSE_URL."
+            )
+        return found
 
     @property
     def lateness(self) -> int:
@@ -125,7 +171,7 @@ def load_settings(**overrides: Any) -> Settings:
         return Settings(**overrides)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'settings'}: {fault['msg']}"
+            f"{'.'.join(str(part) for part in fault['loc']) or 'together'}: {fault['msg'].removeprefix(OURS)}"
             for fault in error.errors(include_input=False)
         )
         raise ConfigurationError(f"The settings (AFTERMATH_* or aftermath.toml) are wrong: {faults}.") from None

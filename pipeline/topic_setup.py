@@ -1,17 +1,17 @@
 """Topics as `schemas/topics.py` says: created where they are missing, checked before a worker reads.
 
 The embedded broker (librdkafka's mock cluster) answers no administrator: topics are made by whoever starts it, and
-neither created nor described here. It is known by the name of its cluster.
+neither created nor described here.
 """
 
 from collections.abc import Sequence
 from time import sleep
-from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
 from pipeline.clock import monotonic
+from pipeline.reaching import Reached, reach
 from pipeline.settings import Settings
 from schemas.errors import ConfigurationError, DependencyError
 from schemas.topics import ALL, INPUTS, MAX_MESSAGE_BYTES, SIGNALS, Topic
@@ -22,12 +22,11 @@ REPLICAS = 3  # or as many as there are brokers
 
 def setup_topics(settings: Settings, topics: Sequence[Topic] = ALL) -> list[str]:
     """Create what is missing; returns the names of what was created. Raises where one exists and is wrong."""
-    admin = _admin(settings)
-    cluster = _describe(admin, settings)
-    missing = [topic for topic in topics if topic.name not in cluster.topics]
-    if missing and not _is_embedded(cluster):
-        replicas = min(REPLICAS, len(cluster.brokers))
-        made = admin.create_topics(
+    found = _reach(settings)
+    missing = [topic for topic in topics if topic.name not in found.cluster.topics]
+    if missing and not found.is_embedded:
+        replicas = min(REPLICAS, len(found.cluster.brokers))
+        made = found.admin.create_topics(
             [
                 NewTopic(topic.name, topic.partitions, replicas, config=topic_config(topic, settings.recorded))
                 for topic in missing
@@ -39,16 +38,16 @@ def setup_topics(settings: Settings, topics: Sequence[Topic] = ALL) -> list[str]
                 future.result()
             except KafkaException as error:
                 raise DependencyError(f"Kafka did not create {name}: {error.args[0].str()}.") from error
-        _wait_until_known(admin, settings, missing)
+        _wait_until_known(settings, missing)
     check_topics(settings, topics)
     return [topic.name for topic in missing]
 
 
-def _wait_until_known(admin: AdminClient, settings: Settings, topics: Sequence[Topic]) -> None:
+def _wait_until_known(settings: Settings, topics: Sequence[Topic]) -> None:
     """A broker may answer for a moment that a topic it has just created does not exist."""
     end = monotonic() + TIMEOUT_SECONDS
     while monotonic() < end:
-        known = _describe(admin, settings).topics
+        known = _reach(settings).cluster.topics
         if all(topic.name in known and known[topic.name].error is None for topic in topics):
             return
         sleep(0.05)
@@ -56,20 +55,19 @@ def _wait_until_known(admin: AdminClient, settings: Settings, topics: Sequence[T
 
 def check_topics(settings: Settings, topics: Sequence[Topic] = ALL) -> None:
     """Raises ConfigurationError that lists every topic that is missing, or has other partitions or times than ours."""
-    admin = _admin(settings)
-    cluster = _describe(admin, settings)
+    reached = _reach(settings)
     faults = []
     for topic in topics:
-        found = cluster.topics.get(topic.name)
+        found = reached.cluster.topics.get(topic.name)
         if found is None or found.error is not None:
-            if not _is_embedded(cluster):
+            if not reached.is_embedded:
                 faults.append(f"{topic.name} does not exist")
         elif len(found.partitions) != topic.partitions:
             faults.append(f"{topic.name} has {len(found.partitions)} partitions, not {topic.partitions}")
     if faults:
         raise ConfigurationError(f"The topics are not as they must be: {'; '.join(faults)}. Run `aftermath setup`.")
-    if not _is_embedded(cluster):
-        _check_times(admin, settings)
+    if not reached.is_embedded:
+        _check_times(reached.admin, settings)
 
 
 def topic_config(topic: Topic, is_recorded: bool) -> dict[str, str]:
@@ -111,18 +109,5 @@ def _check_times(admin: AdminClient, settings: Settings) -> None:
         )
 
 
-def _admin(settings: Settings) -> AdminClient:
-    return AdminClient({"bootstrap.servers": settings.kafka, "log_level": 0})
-
-
-def _describe(admin: AdminClient, settings: Settings) -> Any:
-    try:
-        return admin.list_topics(timeout=TIMEOUT_SECONDS)
-    except KafkaException as error:
-        raise DependencyError(
-            f"Kafka at {settings.kafka} does not answer ({error.args[0].str()}); start it, or set AFTERMATH_KAFKA."
-        ) from error
-
-
-def _is_embedded(cluster: Any) -> bool:
-    return str(cluster.cluster_id or "").startswith("mockCluster")
+def _reach(settings: Settings) -> Reached:
+    return reach(settings.kafka_connection, TIMEOUT_SECONDS)

@@ -40,6 +40,7 @@ from faust.types.tuples import ConsumerMessage
 
 from pipeline import inflating
 from pipeline.frontier import Element, Frontier, joined, where_to_start
+from pipeline.kafka_connection import KafkaConnection
 from schemas.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -404,6 +405,28 @@ class BatchTransport(driver.Transport):
         self.restore: Restore = restore or (lambda _: {})
         self.rewinds = rewinds
         self.in_flight_bytes = in_flight_bytes
+
+
+def credentials(connection: KafkaConnection) -> Any:
+    """How Faust's clients log in, and whether over TLS; None for neither.
+
+    Without an `ssl_context` Faust would send a password in clear and not say so: the context comes with it or not, as
+    the connection says, and `Settings.in_clear` warns. Raises ConfigurationError where a certificate cannot be used.
+    """
+    try:
+        context = connection.ssl_context()
+    except OSError as error:
+        raise ConfigurationError(
+            f"A certificate for Kafka cannot be used ({error}); `aftermath doctor` says which."
+        ) from error
+    if connection.mechanism:
+        return faust.SASLCredentials(
+            username=connection.user,
+            password=connection.password.get_secret_value(),
+            mechanism=connection.mechanism,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context) if context else None
 
 
 # what we replace or reach into: the owner, its name, and the parameters it must have

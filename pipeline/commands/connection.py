@@ -1,30 +1,34 @@
-"""Where a reading command reads: the running demo of this directory if there is one, else the configured ClickHouse."""
+"""Where a reading command reads: the running demo of this directory if there is one, else what is configured."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pipeline.embedded.connection_file import DEFAULT_PATH, read_connection_file
+from pipeline.kafka_connection import KafkaConnection
+from pipeline.reaching import reach
 from pipeline.settings import load_settings
 from schemas.errors import DependencyError
-from sinks.clickhouse.client import Client, connect
+from sinks.clickhouse.client import Client, connect, connect_as_set
 from sinks.clickhouse.errors import ClickHouseError
+
+CONNECT_SECONDS = 3.0
+KAFKA_SECONDS = 15.0
 
 
 @contextmanager
 def reading_client() -> Iterator[Client]:
     """A ClickHouse client. Settings in the environment win over a demo that runs here."""
-    if DEFAULT_PATH.exists() and "AFTERMATH_CLICKHOUSE_URL" not in os.environ:
-        demo = read_connection_file()
-        url, user, password, database = demo.clickhouse_url, demo.analyst, demo.analyst_password, "aftermath"
-        hint = f"is the demo of {DEFAULT_PATH} still running? If not, delete that file"
-    else:
-        settings = load_settings()
-        url, user = settings.clickhouse_url, settings.clickhouse_user
-        password, database = settings.clickhouse_password.get_secret_value(), settings.clickhouse_database
-        hint = "start `aftermath demo`, or set AFTERMATH_CLICKHOUSE_URL"
+    url, hint, client = "", "", None
     try:
-        client = connect(url, user, password, database, connect_timeout=3.0)
+        if DEFAULT_PATH.exists() and "AFTERMATH_CLICKHOUSE_URL" not in os.environ:
+            demo = read_connection_file()
+            url, hint = demo.clickhouse_url, f"is the demo of {DEFAULT_PATH} still running? If not, delete that file"
+            client = connect(url, demo.analyst, demo.analyst_password, connect_timeout=CONNECT_SECONDS)
+        else:
+            settings = load_settings()
+            url, hint = settings.clickhouse_url, "start `aftermath demo`, or set AFTERMATH_CLICKHOUSE_URL"
+            client = connect_as_set(settings, connect_timeout=CONNECT_SECONDS)
     except ClickHouseError as error:
         raise DependencyError(f"ClickHouse does not answer at {url} ({error}); {hint}.") from error
     try:
@@ -33,3 +37,16 @@ def reading_client() -> Iterator[Client]:
         raise DependencyError(f"ClickHouse refused the query ({error}); `aftermath doctor` says more.") from error
     finally:
         client.close()
+
+
+def kafka_to_use() -> KafkaConnection:
+    """The demo's broker, or the configured one if the environment names one; asked, so that a refusal is said at once.
+
+    Raises DependencyError where it does not answer.
+    """
+    if DEFAULT_PATH.exists() and "AFTERMATH_KAFKA" not in os.environ:
+        connection = KafkaConnection(servers=read_connection_file().kafka)
+    else:
+        connection = load_settings().kafka_connection
+    reach(connection, KAFKA_SECONDS)
+    return connection

@@ -238,7 +238,7 @@ async def _play(
     try:
         with _phase(story, "play"):
             player = Player(
-                settings.kafka,
+                settings.kafka_connection,
                 pane=settings.pane,
                 lateness=settings.lateness,
                 readers=readers(settings.group),

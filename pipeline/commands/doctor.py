@@ -4,20 +4,23 @@ import argparse
 import json
 from collections.abc import Callable
 from importlib import metadata
+from typing import Literal
 
 from alerts.rules.files import SHIPPED, check_rules
 from pipeline.limits import load_limits
 from pipeline.settings import Settings, load_settings
 from schemas.errors import AftermathError
 
-Finding = tuple[str, bool, str]  # what, is it well, what was seen or what to do
+Level = Literal["ok", "warn", "todo"]  # warn: it works, and somebody should know
+Finding = tuple[str, Level, str]  # what, how it is, what was seen or what to do
 PARTS = ("faust-streaming", "aiokafka", "confluent-kafka", "clickhouse-connect", "polars", "fastavro", "cramjam")
 
 
 def run(args: argparse.Namespace) -> int:
     """Every check, also after one has failed. 0 all well, 1 something to do, 3 a dependency is down."""
     settings = load_settings()
-    findings: list[Finding] = [("settings", True, _settings_text(settings))]
+    findings: list[Finding] = [("settings", "ok", _settings_text(settings))]
+    findings += [("in clear", "warn", sentence) for sentence in settings.in_clear()]
     is_down = False
     checks: list[tuple[str, Callable[[Settings], str]]] = [
         ("packages", _packages),
@@ -28,22 +31,23 @@ def run(args: argparse.Namespace) -> int:
     ]
     for name, check in checks:
         try:
-            findings.append((name, True, check(settings)))
+            findings.append((name, "ok", check(settings)))
         except AftermathError as error:
-            findings.append((name, False, str(error)))
+            findings.append((name, "todo", str(error)))
             is_down = is_down or error.exit_code == 3
     if args.json:
-        print(json.dumps([{"check": what, "ok": well, "says": says} for what, well, says in findings]))
+        rows = [{"check": what, "ok": level != "todo", "level": level, "says": says} for what, level, says in findings]
+        print(json.dumps(rows))
     else:
-        for what, well, says in findings:
-            print(f"{'ok  ' if well else 'TODO'} {what:<12} {says}")
-    return 0 if all(well for _, well, _ in findings) else 3 if is_down else 1
+        for what, level, says in findings:
+            print(f"{'ok' if level == 'ok' else level.upper():<4} {what:<12} {says}")
+    return 0 if all(level != "todo" for _, level, _ in findings) else 3 if is_down else 1
 
 
 def _settings_text(settings: Settings) -> str:
     password = "set" if settings.clickhouse_password.get_secret_value() else "none"
     return (
-        f"Kafka {settings.kafka}, groups {settings.group_prefix}.*, ClickHouse {settings.clickhouse_url} as "
+        f"Kafka {settings.kafka_connection}, groups {settings.group_prefix}.*, ClickHouse {settings.clickhouse_url} as "
         f"{settings.clickhouse_user} (password {password}), lateness {settings.lateness_seconds} s, "
         f"panes {settings.pane_seconds} s, receivers {', '.join(sorted(settings.receivers))}"
     )
@@ -79,10 +83,9 @@ def _kafka(settings: Settings) -> str:
 
 def _clickhouse(settings: Settings) -> str:
     from sinks.clickhouse import migrations
-    from sinks.clickhouse.client import connect
+    from sinks.clickhouse.client import connect_as_set
 
-    password = settings.clickhouse_password.get_secret_value()
-    client = connect(settings.clickhouse_url, settings.clickhouse_user, password, settings.clickhouse_database)
+    client = connect_as_set(settings)
     try:
         missing = migrations.check(client)
         if missing:

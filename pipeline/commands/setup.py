@@ -6,18 +6,13 @@ from pipeline.settings import Settings, load_settings
 from pipeline.topic_setup import check_topics, setup_topics
 from schemas.errors import AftermathError
 from sinks.clickhouse import migrations
-from sinks.clickhouse.client import Client, connect
+from sinks.clickhouse.client import Client, connect_as_set
 
 
 def run(args: argparse.Namespace) -> int:
     """Create what is missing, or with --check exit 1 if something is."""
     settings = load_settings()
-    client = connect(
-        settings.clickhouse_url,
-        settings.clickhouse_user,
-        settings.clickhouse_password.get_secret_value(),
-        settings.clickhouse_database,
-    )
+    client = connect_as_set(settings)
     try:
         if args.check:
             return _check(settings, client)

@@ -4,13 +4,11 @@ Where a demo runs in this directory its broker is read.
 """
 
 import argparse
-import os
 import re
 
 from pipeline.clock import now_micros
-from pipeline.embedded.connection_file import DEFAULT_PATH, read_connection_file
+from pipeline.commands.connection import kafka_to_use
 from pipeline.following import START, Follower
-from pipeline.settings import load_settings
 from reports.tail import Shown, Tail, Wanted
 from schemas.codecs.single import decode_incident, decode_record
 from schemas.errors import UsageError
@@ -23,12 +21,8 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def run(args: argparse.Namespace) -> int:
     """Print until Ctrl-C, or with --once until the log ends."""
-    if DEFAULT_PATH.exists() and "AFTERMATH_KAFKA" not in os.environ:
-        kafka = read_connection_file().kafka
-    else:
-        kafka = load_settings().kafka
     tail = Tail(Wanted(args.scope.rstrip("/") if args.scope else None, args.agent))
-    follower = Follower(kafka, (SIGNALS, INCIDENTS), since(args.since, now_micros()))
+    follower = Follower(kafka_to_use(), (SIGNALS, INCIDENTS), since(args.since, now_micros()))
     rows: list[Shown] = []
     try:
         for messages in follower:

@@ -22,7 +22,7 @@ import faust
 from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.settings import MEGABYTE, Settings, check_faust_settings, faust_settings
-from pipeline.transport import BatchConsumer, BatchTransport, Restore, StaleElementError
+from pipeline.transport import BatchConsumer, BatchTransport, Restore, StaleElementError, credentials
 from schemas.errors import AftermathError, Outcome, Reason
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,8 @@ class Stage(ABC, Generic[Memory]):
     async def start(self) -> None:
         """Begin to join the group and to read. Returns before partitions are assigned."""
         await self.open()
-        app = self.app = faust.App(**faust_settings(self.settings, self.name))
+        login = credentials(self.settings.kafka_connection)
+        app = self.app = faust.App(**faust_settings(self.settings, self.name), broker_credentials=login)
         check_faust_settings(app.conf)
         app.transport = BatchTransport(
             app,

@@ -136,7 +136,9 @@ class BatchingStage(Stage[Memory]):
             return  # it is one already: a dead letter of a dead letter would never end
         messages = await asyncio.to_thread(dead_letters, self.name, table, parts, refused)
         if self._publisher is None:
-            self._publisher = Publisher(self.settings.kafka, f"{self.settings.group(self.name)}.dead_letters")
+            self._publisher = Publisher(
+                self.settings.kafka_connection, f"{self.settings.group(self.name)}.dead_letters"
+            )
         await (await self._publisher.send(messages))
 
     async def _write_until_taken(self, table: str, frame: pl.DataFrame, token: str) -> Sequence[RefusedRow]:

@@ -58,7 +58,7 @@ class Correlate(SavingStage[CorrelateOperator]):
         return self._publisher
 
     async def open(self) -> None:
-        self._publisher = Publisher(self.settings.kafka, self.settings.group(self.name))
+        self._publisher = Publisher(self.settings.kafka_connection, self.settings.group(self.name))
         if not self.settings.recorded:
             self.run_beside(self._notice_silence(), "silent sources")
 
@@ -89,7 +89,9 @@ class Correlate(SavingStage[CorrelateOperator]):
         )
         log.warning("correlate pauses: %s", self.waiting_on)
         try:
-            with LookAhead(self.settings.kafka, element.topic, element.partition, element.begin, closed) as ahead:
+            with LookAhead(
+                self.settings.kafka_connection, element.topic, element.partition, element.begin, closed
+            ) as ahead:
                 while (offset := await asyncio.to_thread(ahead.look, LOOK_SECONDS)) is None:
                     if element.epoch != self.consumer.epoch or self._is_closing:
                         raise StaleElementError

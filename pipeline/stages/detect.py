@@ -68,7 +68,7 @@ class Detect(SavingStage[Partition]):
         return self._publisher
 
     async def open(self) -> None:
-        self._publisher = Publisher(self.settings.kafka, self.settings.group(self.name))
+        self._publisher = Publisher(self.settings.kafka_connection, self.settings.group(self.name))
         if not self.settings.recorded:
             self.run_beside(self._tick_while_idle(), "ticks")
 

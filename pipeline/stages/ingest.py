@@ -47,7 +47,7 @@ class Ingest(Stage[Partition]):
         self._publisher: Publisher | None = None
 
     async def open(self) -> None:
-        self._publisher = Publisher(self.settings.kafka, self.settings.group(self.name))
+        self._publisher = Publisher(self.settings.kafka_connection, self.settings.group(self.name))
 
     async def close(self) -> None:
         if self._publisher is not None:

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from pipeline.kafka_connection import KafkaConnection
 from schemas.codecs.single import decode_record
 from schemas.errors import DependencyError
 from schemas.signals import Marker
@@ -21,11 +22,13 @@ MOST_AT_ONCE = 5_000  # messages in one look: the caller wants to be asked again
 class LookAhead:
     """One search, from `offset` on, for a newer marker of each of `closed` (source -> the pane it has closed)."""
 
-    def __init__(self, kafka: str, topic: str, partition: int, offset: int, closed: Mapping[str, int]) -> None:
+    def __init__(
+        self, connection: KafkaConnection, topic: str, partition: int, offset: int, closed: Mapping[str, int]
+    ) -> None:
         self.missing = dict(closed)
         self._consumer = Consumer(
-            {
-                "bootstrap.servers": kafka,
+            connection.librdkafka()
+            | {
                 "group.id": f"aftermath.look_ahead.{topic}",  # never committed, never joined
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,

@@ -78,7 +78,7 @@ class Notify(Stage[None]):
         self._publisher: Publisher | None = None
 
     async def open(self) -> None:
-        self._publisher = Publisher(self.settings.kafka, self.settings.group(self.name))
+        self._publisher = Publisher(self.settings.kafka_connection, self.settings.group(self.name))
 
     async def close(self) -> None:
         for task in self._under_way.values():
@@ -89,7 +89,7 @@ class Notify(Stage[None]):
 
     async def begin_epoch(self, epoch: int) -> None:
         self._outbox = Outbox(self._rules)
-        async for value in read_whole_topic(self.settings.kafka, NOTIFICATIONS):
+        async for value in read_whole_topic(self.settings.kafka_connection, NOTIFICATIONS):
             self._outbox.restore(decode(value)[1])
 
     async def take(self, element: Element) -> Awaitable[None] | None:

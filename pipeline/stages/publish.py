@@ -14,6 +14,7 @@ from typing import Any
 
 from confluent_kafka import KafkaException, Producer
 
+from pipeline.kafka_connection import KafkaConnection
 from schemas.errors import DependencyError
 from schemas.topics import MAX_MESSAGE_BYTES
 
@@ -67,10 +68,10 @@ class _Pending:
 class Publisher:
     """An idempotent producer. One for each stage."""
 
-    def __init__(self, kafka: str, name: str) -> None:
+    def __init__(self, connection: KafkaConnection, name: str) -> None:
         self._producer = Producer(
-            {
-                "bootstrap.servers": kafka,
+            connection.librdkafka()
+            | {
                 "client.id": name,
                 "enable.idempotence": True,
                 "acks": "all",

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
+from pipeline.kafka_connection import KafkaConnection
 from schemas.errors import DependencyError
 from schemas.topics import Topic
 
@@ -12,14 +13,14 @@ BATCH = 500
 TIMEOUT_SECONDS = 30.0
 
 
-async def read_whole_topic(kafka: str, topic: Topic) -> AsyncIterator[bytes]:
+async def read_whole_topic(connection: KafkaConnection, topic: Topic) -> AsyncIterator[bytes]:
     """The values of all records that stand in the topic now, each partition in offset order; no tombstones.
 
     Raises DependencyError where Kafka does not answer for 30 s.
     """
     consumer = Consumer(
-        {
-            "bootstrap.servers": kafka,
+        connection.librdkafka()
+        | {
             "group.id": f"aftermath.read_back.{topic.name}",  # never committed, never joined
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
@@ -58,14 +59,16 @@ async def read_whole_topic(kafka: str, topic: Topic) -> AsyncIterator[bytes]:
         await asyncio.to_thread(consumer.close)
 
 
-def read_partitions(kafka: str, topic: Topic, partitions: set[int], put: Callable[[str, bytes | None], None]) -> None:
+def read_partitions(
+    connection: KafkaConnection, topic: Topic, partitions: set[int], put: Callable[[str, bytes | None], None]
+) -> None:
     """Hand on key and value of every record that stands in these partitions now, each in offset order; blocks.
 
     Nothing is kept here: who calls keeps what it needs. Raises DependencyError where Kafka does not answer for 30 s.
     """
     consumer = Consumer(
-        {
-            "bootstrap.servers": kafka,
+        connection.librdkafka()
+        | {
             "group.id": f"aftermath.read_back.{topic.name}",
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,

@@ -100,7 +100,9 @@ class SavingStage(Stage[Memory]):
         """
         names = {tp: task_name(self.name, tp.topic, tp.partition) for tp in partitions}
         shelf = Shelf(frozenset(names.values()))
-        read_partitions(self.settings.kafka, SNAPSHOTS, {partition_of_task(name) for name in names.values()}, shelf.put)
+        read_partitions(
+            self.settings.kafka_connection, SNAPSHOTS, {partition_of_task(name) for name in names.values()}, shelf.put
+        )
         restored = {}
         for tp, (earliest, end) in partitions.items():
             found = shelf.take(names[tp], version())

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import clickhouse_connect
@@ -19,13 +20,20 @@ from clickhouse_connect.driver.exceptions import ClickHouseError as DriverError
 from clickhouse_connect.driver.exceptions import Error as CodedError
 
 from schemas.errors import ConfigurationError
-from sinks.clickhouse.errors import ClickHouseError
+from sinks.clickhouse.errors import NO_TLS, UNTRUSTED, ClickHouseError
 from sinks.clickhouse.writer import Writer
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 30.0
 INSERT_SETTINGS = {"async_insert": 0, "insert_deduplicate": 1, "input_format_allow_errors_num": 0}
 SERVER_TEXT = re.compile(r"DB::Exception: (.*?)(?: \(version [^)]*\)+)?(?: \(for url .*)?$", re.DOTALL)
+
+PLAINER = {  # what a long chain of network errors comes down to
+    "Connection refused": "connection refused",
+    "CERTIFICATE_VERIFY_FAILED": UNTRUSTED,
+    "WRONG_VERSION_NUMBER": NO_TLS,
+}
 
 
 class Client:
@@ -79,11 +87,13 @@ def connect(
     password: str = "",
     database: str = "aftermath",
     *,
-    connect_timeout: float = 5.0,
+    ca_file: Path | None = None,
+    connect_timeout: float = CONNECT_SECONDS,
     timeout: float = ANSWER_SECONDS,
 ) -> Client:
     """Connect to `http://host:port` or `https://host:port`. The database need not exist yet: the migrations make it.
 
+    Over https the certificate must be for this host, and signed by an authority in ca_file, or else of the system.
     No answer in `timeout` seconds means: unknown, try again with the same token.
     """
     parts = urllib.parse.urlsplit(url)
@@ -101,6 +111,8 @@ def connect(
             username=user,
             password=password,
             secure=parts.scheme == "https",
+            verify=True,
+            ca_cert=str(ca_file) if ca_file else None,
             connect_timeout=connect_timeout,
             send_receive_timeout=timeout,
             autogenerate_session_id=False,  # else two threads cannot ask at once
@@ -125,11 +137,28 @@ class ConnectionSettings(Protocol):
     @property
     def clickhouse_url(self) -> str: ...
     @property
+    def clickhouse_ca_file(self) -> Path | None: ...
+    @property
     def clickhouse_user(self) -> str: ...
     @property
     def clickhouse_password(self) -> Secret: ...
     @property
     def clickhouse_database(self) -> str: ...
+
+
+def connect_as_set(
+    at: ConnectionSettings, *, connect_timeout: float = CONNECT_SECONDS, timeout: float = ANSWER_SECONDS
+) -> Client:
+    """`connect`, to where the settings say."""
+    return connect(
+        at.clickhouse_url,
+        at.clickhouse_user,
+        at.clickhouse_password.get_secret_value(),
+        at.clickhouse_database,
+        ca_file=at.clickhouse_ca_file,
+        connect_timeout=connect_timeout,
+        timeout=timeout,
+    )
 
 
 class LateClient:
@@ -145,11 +174,7 @@ class LateClient:
         """As `Client.insert_frame`."""
         with self._lock:
             if self._client is None:
-                at = self._settings
-                password = at.clickhouse_password.get_secret_value()
-                self._client = connect(
-                    at.clickhouse_url, at.clickhouse_user, password, at.clickhouse_database, timeout=self._timeout
-                )
+                self._client = connect_as_set(self._settings, timeout=self._timeout)
             client = self._client
         client.insert_frame(table, frame, token)
 
@@ -173,6 +198,6 @@ def _shown(parts: urllib.parse.SplitResult) -> str:
 def _error(what: str, error: Exception) -> ClickHouseError:
     code = error.code if isinstance(error, CodedError) else None
     found = SERVER_TEXT.search(str(error))
-    text = "connection refused" if "Connection refused" in str(error) else str(error)
+    text = next((said for sign, said in PLAINER.items() if sign in str(error)), str(error))
     detail = (found[1] if found else text).strip().rstrip(".")
     return ClickHouseError(what, detail.split("\n")[0][:400], code)

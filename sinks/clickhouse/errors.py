@@ -34,6 +34,13 @@ HINTS = {
     516: "check AFTERMATH_CLICKHOUSE_USER and AFTERMATH_CLICKHOUSE_PASSWORD",
 }
 
+UNTRUSTED = "its certificate cannot be verified"
+NO_TLS = "what answers there speaks no TLS"
+NETWORK_HINTS = {  # errors without a number, by what they say
+    UNTRUSTED: "set AFTERMATH_CLICKHOUSE_CA_FILE to the authority that signed it, and use the host name it is for",
+    NO_TLS: "use the HTTPS port in AFTERMATH_CLICKHOUSE_URL",
+}
+
 
 def verdict_of(code: int | None) -> Verdict:
     """What to do about an error with this number; None is an error without one."""
@@ -48,7 +55,7 @@ class ClickHouseError(DependencyError):
         self.verdict = verdict_of(code)
         self.detail = detail
         hint = HINTS.get(code or 0) or (
-            "check AFTERMATH_CLICKHOUSE_URL and that it is up"
+            NETWORK_HINTS.get(detail, "check AFTERMATH_CLICKHOUSE_URL and that it is up")
             if code is None
             else "see the number in its documentation"
         )

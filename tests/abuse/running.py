@@ -87,7 +87,9 @@ async def _run(settings: Settings, client: Client, messages: Iterable[Message]) 
     try:
         await pipeline.start()
         await pipeline.ready()
-        player = Player(settings.kafka, pane=settings.pane, lateness=settings.lateness, readers=readers(settings.group))
+        player = Player(
+            settings.kafka_connection, pane=settings.pane, lateness=settings.lateness, readers=readers(settings.group)
+        )
         await asyncio.to_thread(player.play, messages)
         await pipeline.drain(DRAIN_SECONDS)
         pipeline.check()

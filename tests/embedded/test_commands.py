@@ -40,7 +40,7 @@ def test_setup_creates_what_is_missing_once_and_doctor_is_content(
     assert main(["doctor", "--json"]) == 0
     checks = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [check["check"] for check in checks if check["ok"]] == [
-        "settings", "packages", "limits", "alert rules", "Kafka", "ClickHouse",
+        "settings", "in clear", "packages", "limits", "alert rules", "Kafka", "ClickHouse",
     ]  # fmt: skip
     assert main(["incidents", "list"]) == 0
     assert "No incidents." in capsys.readouterr().out

@@ -27,7 +27,7 @@ class Story:
             for chunk in recording.chunks():
                 self.without_fault.read(chunk)
             self.without_fault.finish()
-            player = Player(settings.kafka, pane=settings.pane, lateness=settings.lateness, readers=())
+            player = Player(settings.kafka_connection, pane=settings.pane, lateness=settings.lateness, readers=())
             player.play(recording.messages())
 
     def check_incidents(self, values: Iterable[bytes]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from alerts.rules.samples import sample_incident
+from pipeline.kafka_connection import KafkaConnection
 from pipeline.offsets import Offsets
 from pipeline.settings import Settings
 from schemas.codecs.single import decode, encode_incident
@@ -43,7 +44,7 @@ def test_killed_between_chunks_and_at_random_it_tells_the_same_incidents_and_pag
     finally:
         second.kill()
 
-    offsets = Offsets(kafka.bootstrap)
+    offsets = Offsets(KafkaConnection(servers=kafka.bootstrap))
 
     def behind() -> dict[str, object]:
         """What is not confirmed, by stage: what is committed and what there is."""

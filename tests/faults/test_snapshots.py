@@ -9,6 +9,7 @@ from confluent_kafka import Producer
 from pipeline.core.limits import Limits
 from pipeline.core.panes import TimeRules
 from pipeline.frontier import Element
+from pipeline.kafka_connection import KafkaConnection
 from pipeline.settings import Settings
 from pipeline.snapshots import Shelf, partition_of_task, task_name
 from pipeline.stages.base import StageError
@@ -46,7 +47,9 @@ class Detecting(Detect):
 def delete_snapshots(kafka: FaultyBroker) -> int:
     """Tombstones for every key of the task; how many."""
     keys: set[str] = set()
-    read_partitions(kafka.bootstrap, SNAPSHOTS, {partition_of_task(TASK)}, lambda key, _: keys.add(key))
+    read_partitions(
+        KafkaConnection(servers=kafka.bootstrap), SNAPSHOTS, {partition_of_task(TASK)}, lambda key, _: keys.add(key)
+    )
     producer = Producer({"bootstrap.servers": kafka.bootstrap, "log_level": 0})
     for key in keys:
         producer.produce(SNAPSHOTS.name, None, key.encode(), partition=partition_of_task(TASK))
@@ -77,7 +80,7 @@ async def test_without_a_snapshot_and_without_the_beginning_of_the_log_the_first
     assert again.began[0] == DELETED_BEFORE
     assert again.consumer.data_gaps == []  # all of it had been read
     shelf = Shelf(frozenset((TASK,)))
-    read_partitions(kafka.bootstrap, SNAPSHOTS, {partition_of_task(TASK)}, shelf.put)
+    read_partitions(KafkaConnection(servers=kafka.bootstrap), SNAPSHOTS, {partition_of_task(TASK)}, shelf.put)
     said = [
         decode_record(value)
         for number in range(SIGNALS.partitions)

@@ -6,6 +6,7 @@ At the end of the run a line for each real part says what it was, or why it was 
 import os
 import uuid
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 
@@ -31,6 +32,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("real parts")
         for part, says in USED.items():
             terminalreporter.write_line(f"{part}: {says}")
+
+
+def leave_out(part: str, reason: str) -> NoReturn:
+    """The test is skipped, or in CI fails, and the summary says why."""
+    USED[part] = f"LEFT OUT, {reason}"
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -109,10 +118,7 @@ class _or_left_out:  # noqa: N801 - reads as a word of the language
         try:
             kafka = self._context.__enter__()
         except NoKafkaError as error:
-            USED["Kafka"] = f"LEFT OUT, {error}"
-            if os.environ.get("CI", "").lower() == "true":
-                pytest.fail(str(error), pytrace=False)
-            pytest.skip(str(error))
+            leave_out("Kafka", str(error))
         USED["Kafka"] = kafka.says
         return kafka
 

@@ -101,7 +101,7 @@ class JarKafka(RealKafka):
         self._log = self._folder / "broker.log"
         port, controller = free_ports(2)
         self.bootstrap = f"127.0.0.1:{port}"
-        self._format(port, controller)
+        self._format(self.broker_settings(port, controller))
 
     @staticmethod
     def lacks() -> str | None:
@@ -168,17 +168,25 @@ class JarKafka(RealKafka):
         code, self._process = self._process.returncode, None
         return f"exit code {code}; its log ends with: {self._log.read_text(errors='replace')[-LOG_TAIL:].strip()}"
 
-    def _format(self, port: int, controller: int) -> None:
-        (self._folder / "log4j2.properties").write_text(LOGGING)
-        settings = broker_settings(
+    def broker_settings(self, port: int, controller: int) -> dict[str, str]:
+        """What server.properties says, but for where its data is."""
+        return broker_settings(
             f"PLAINTEXT://127.0.0.1:{port}", f"CONTROLLER://127.0.0.1:{controller}",
             f"PLAINTEXT://{self.bootstrap}", f"1@127.0.0.1:{controller}",
-        ) | {"log.dirs": str(self._folder / "data")}  # fmt: skip
+        )  # fmt: skip
+
+    def format_options(self) -> list[str]:
+        """What its storage is formatted with, besides the name of the cluster."""
+        return []
+
+    def _format(self, settings: dict[str, str]) -> None:
+        (self._folder / "log4j2.properties").write_text(LOGGING)
+        settings = settings | {"log.dirs": str(self._folder / "data")}
         file = self._folder / "server.properties"
         file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         cluster = secrets.token_urlsafe(16).replace("-", "A")  # 22 characters; its tool takes a leading - for an option
         done = subprocess.run(
-            self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file)),
+            self._java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(file), *self.format_options()),
             capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         if done.returncode:

@@ -81,7 +81,9 @@ def test_killed_again_and_again_it_finds_what_a_worker_finds_that_never_was(reco
         for chunk in recording.chunks():
             backtest.read(chunk)
         backtest.finish()
-        Player(settings.kafka, pane=settings.pane, lateness=settings.lateness, readers=()).play(recording.messages())
+        Player(settings.kafka_connection, pane=settings.pane, lateness=settings.lateness, readers=()).play(
+            recording.messages()
+        )
     for fail_at in ("snapshot.chunk.0", "snapshot.manifest", "snapshot.chunk.0"):
         killed = worker(settings, fail_at)
         assert killed.wait(timeout=120) == 137
@@ -99,5 +101,5 @@ def test_killed_again_and_again_it_finds_what_a_worker_finds_that_never_was(reco
     task = task_name("detect", INPUTS[0].name, 0)
     number = partition_of_task(task)
     shelf = Shelf(frozenset((task,)))
-    read_partitions(settings.kafka, SNAPSHOTS, {number}, shelf.put)
+    read_partitions(settings.kafka_connection, SNAPSHOTS, {number}, shelf.put)
     assert shelf.take(task, version()).snapshot is not None

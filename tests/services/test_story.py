@@ -45,7 +45,7 @@ async def play(settings: Settings) -> Mapping[str, Mapping[Outcome, int]]:
         await pipeline.ready()
         readers = (Reader(settings.group("detect"), INPUTS), Reader(settings.group("correlate"), (SIGNALS,)))
         with recording_of(story()) as recording:
-            player = Player(settings.kafka, pane=settings.pane, lateness=settings.lateness, readers=readers)
+            player = Player(settings.kafka_connection, pane=settings.pane, lateness=settings.lateness, readers=readers)
             played = await asyncio.to_thread(player.play, recording.messages())
         await pipeline.drain(DRAIN_SECONDS)
         assert sum(sum(counts.values()) for counts in pipeline.counters.values()) == played.messages + played.ticks

@@ -75,7 +75,7 @@ async def test_workers_that_join_and_leave_under_load_change_no_incident(recorde
             first = await join()
             await until_shared(first)
             player = Player(
-                settings.kafka, pane=settings.pane, lateness=settings.lateness, readers=readers, speed=SPEED,
+                settings.kafka_connection, pane=settings.pane, lateness=settings.lateness, readers=readers, speed=SPEED,
                 should_stop=lambda: any(worker.error is not None for worker in running),
             )  # fmt: skip
             playing = asyncio.create_task(asyncio.to_thread(player.play, recording.messages()))

@@ -54,7 +54,9 @@ def recording() -> Iterator[Recording]:
 
 
 def play(settings: Settings, messages: list[Message]) -> None:
-    player = Player(settings.kafka, pane=settings.pane, lateness=settings.lateness, readers=readers(settings.group))
+    player = Player(
+        settings.kafka_connection, pane=settings.pane, lateness=settings.lateness, readers=readers(settings.group)
+    )
     player.play(messages)
 
 

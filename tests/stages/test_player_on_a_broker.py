@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from pipeline import player as module
+from pipeline.kafka_connection import KafkaConnection
 from pipeline.player import Player, Reader, partition_for, publish_live
 from schemas.codecs import TICK
 from schemas.codecs.single import decode
@@ -23,7 +24,7 @@ PANE, LATENESS = 5 * SECOND, 10 * SECOND
 
 
 def a_player(kafka: Broker, *readers: Reader, **options: object) -> Player:
-    return Player(kafka.bootstrap, pane=PANE, lateness=LATENESS, readers=readers, **options)  # type: ignore[arg-type]
+    return Player(KafkaConnection(servers=kafka.bootstrap), pane=PANE, lateness=LATENESS, readers=readers, **options)  # type: ignore[arg-type]
 
 
 def commit(kafka: Broker, group: str, topic: str, offsets: dict[int, int]) -> None:
@@ -109,7 +110,9 @@ def test_live_events_happen_from_now_on_at_the_speed_they_had(kafka: Broker) -> 
             )
 
     began = time.time_ns() // 1000
-    played = publish_live(events(), kafka=kafka.bootstrap, now=lambda: time.time_ns() // 1000)
+    played = publish_live(
+        events(), connection=KafkaConnection(servers=kafka.bootstrap), now=lambda: time.time_ns() // 1000
+    )
     found = [record for n in range(BY_NAME[METRICS.name].partitions) for record in kafka.records(METRICS.name, n)]
     times = [decode(value)[1]["event_time"] for value, _ in found]
     assert played.messages == 3

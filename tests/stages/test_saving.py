@@ -10,6 +10,7 @@ from pipeline.core import merge
 from pipeline.core.limits import Limits
 from pipeline.core.panes import TimeRules
 from pipeline.frontier import Element
+from pipeline.kafka_connection import KafkaConnection
 from pipeline.operators.state import version
 from pipeline.settings import Settings
 from pipeline.snapshots import Found, Shelf, messages, partition_of_task, task_name
@@ -67,7 +68,7 @@ def put(kafka: Broker, *records: tuple[str, bytes | None]) -> None:
 
 def found(kafka: Broker) -> Found:
     shelf = Shelf(frozenset((TASK,)))
-    read_partitions(kafka.bootstrap, SNAPSHOTS, {partition_of_task(TASK)}, shelf.put)
+    read_partitions(KafkaConnection(servers=kafka.bootstrap), SNAPSHOTS, {partition_of_task(TASK)}, shelf.put)
     return shelf.take(TASK, version())
 
 
