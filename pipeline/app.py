@@ -7,7 +7,7 @@
         -> detect    -> signals.v1, dead_letters.v1
         -> archive   -> ClickHouse: agent_traces, system_metrics, cluster_events
     signals.v1
-        -> correlate -> incidents.v1
+        -> correlate -> incidents.v1, facts.v1
         -> record    -> ClickHouse: signals, agent_usage
     incidents.v1
         -> notify    -> receivers, notifications.v1

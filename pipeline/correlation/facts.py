@@ -45,16 +45,9 @@ class Ledger:
 
         A newer one about the same ends it where it had no end of its own, or where the newer says that it is over.
         """
-        if not fact.valid_from <= at or (fact.valid_until is not None and fact.valid_until <= at) or _is_over(fact):
+        if not fact.valid_from <= at or (fact.valid_until is not None and fact.valid_until <= at) or is_over(fact):
             return False
-        return not any(
-            other.kind == fact.kind
-            and other.resource == fact.resource
-            and (fact.valid_from, fact.fact_id) < (other.valid_from, other.fact_id)
-            and other.valid_from <= at
-            and (fact.valid_until is None or _is_over(other))
-            for other in self.facts.values()
-        )
+        return not any(other.valid_from <= at and is_ended_by(fact, other) for other in self.facts.values())
 
     def about(self, target: str, at: int, topology: Topology) -> list[Fact]:
         """Facts in force at `at` in a scope that `target` belongs to or depends on, published or not yet."""
@@ -73,7 +66,17 @@ class Ledger:
         )
 
 
-def _is_over(fact: Fact) -> bool:
+def is_ended_by(fact: Fact, other: Fact) -> bool:
+    """Whether `other`, from when it holds on, ends this fact: it is newer and about the same."""
+    return (
+        other.kind == fact.kind
+        and other.resource == fact.resource
+        and (fact.valid_from, fact.fact_id) < (other.valid_from, other.fact_id)
+        and (fact.valid_until is None or is_over(other))
+    )
+
+
+def is_over(fact: Fact) -> bool:
     """Whether the fact says that something does not hold any more: a flag that is off, a freeze that was lifted."""
     value = (fact.value or "").lower()
     return value in (OFF if fact.kind == "flag" else OVER if fact.kind in ("freeze", "maintenance") else ())

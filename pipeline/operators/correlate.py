@@ -17,10 +17,11 @@ from pipeline.core.limits import Limits
 from pipeline.core.merge import PaneMerge
 from pipeline.core.panes import NEVER, TimeRules
 from pipeline.correlation import build_gap
+from pipeline.correlation.board import Board, Posting
 from pipeline.correlation.correlator import Correlator
 from schemas.errors import ConfigurationError
 from schemas.incidents import Incident
-from schemas.signals import Gap, Marker, Reduced, Row
+from schemas.signals import Fact, Gap, Marker, Reduced, Row
 from schemas.times import MICROS
 
 STEP_BITS = 20
@@ -127,9 +128,20 @@ class Silence:
 
 
 class CorrelateOperator:
-    """All tenants of one partition, and the merge of their sources."""
+    """All tenants of one partition, and the merge of their sources.
 
-    def __init__(self, sources: Sequence[str], limits: Limits | None = None, rules: TimeRules | None = None) -> None:
+    With `posts_facts` it also keeps the board of each tenant, by the firm state alone: `take_postings` hands out what
+    is to be written to `facts.v1`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[str],
+        limits: Limits | None = None,
+        rules: TimeRules | None = None,
+        *,
+        posts_facts: bool = False,
+    ) -> None:
         self.rules = rules or TimeRules()
         self.limits = limits or Limits()
         if self.rules.pane % MICROS:
@@ -145,6 +157,9 @@ class CorrelateOperator:
         self._silences: dict[str, Silence] = {}
         self._stands_at = NEVER  # pane of the firm state that the steps are counted from
         self._step = FOLLOWS
+        self._posts_facts = posts_facts
+        self._boards: dict[str, Board] = {}
+        self._postings: list[Posting] = []
 
     @property
     def closed(self) -> Mapping[str, int]:
@@ -171,6 +186,7 @@ class CorrelateOperator:
             "silences": self._silences,
             "stands_at": self._stands_at,
             "step": self._step,
+            "boards": self._boards,
         }
 
     def restore(self, saved: Any) -> None:
@@ -183,20 +199,48 @@ class CorrelateOperator:
         self._firm.restore(saved["firm"])
         self._furthest, self._ahead, self._silences = saved["furthest"], saved["ahead"], saved["silences"]
         self._stands_at, self._step = saved["stands_at"], saved["step"]
+        self._boards = saved["boards"]
 
     def read(self, messages: Iterable[Reduced | Marker | Gap]) -> list[Incident]:
         """Take messages in log order; return the revisions they lead to."""
         out: list[Incident] = []
         for message in messages:
             for pane, rows in self._merge.take(message):
-                out += self._number(self._firm.apply(pane, rows))
+                said = self._number(self._firm.apply(pane, rows))
+                self._post(pane, rows, said)
+                out += said
             # while no source is silent, what is over by time can wait for the end of the batch: its number is the same
             if not isinstance(message, Reduced) and (self._merge.silent or self._silences or self._ahead):
                 out += self._over() + self._follow()
         return out + self._over()
 
+    def take_postings(self) -> list[Posting]:
+        """What `read` led to on `facts.v1`, in order; each is handed out once."""
+        found, self._postings = self._postings, []
+        return found
+
     def _over(self) -> list[Incident]:
-        return self._number(self._firm.advance(self._merge.applied)) if self._merge.applied > NEVER else []
+        if self._merge.applied == NEVER:
+            return []
+        said = self._number(self._firm.advance(self._merge.applied))
+        self._post(self._merge.applied + self.rules.pane, (), said)
+        return said
+
+    def _post(self, now: int, rows: Sequence[Row], said: Sequence[Incident]) -> None:
+        """Keep the boards: what is over by `now`, then what the pane that begins there brings."""
+        if not self._posts_facts:
+            return
+        for tenant in sorted(self._boards):
+            self._postings += self._boards[tenant].advance(now)
+        facts, incidents = defaultdict(list), defaultdict(list)
+        for row in rows:
+            if isinstance(row, Fact):
+                facts[row.tenant].append(row)
+        for incident in said:
+            incidents[incident.tenant].append(incident)
+        for tenant in sorted(facts.keys() | incidents.keys()):
+            board = self._boards.setdefault(tenant, Board())
+            self._postings += board.apply(now, facts[tenant], incidents[tenant])
 
     def _number(self, found: Iterable[tuple[int, Incident]]) -> list[Incident]:
         """Firm revisions, numbered by the pane in which it happened or was over."""

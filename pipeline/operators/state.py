@@ -15,6 +15,7 @@ from pipeline.core.rings import Ring
 from pipeline.core.runs import Loop, Run, Seen
 from pipeline.core.sameness import Call
 from pipeline.core.watch import Watch
+from pipeline.correlation.board import Board
 from pipeline.correlation.case import Case
 from pipeline.correlation.facts import Ledger
 from pipeline.correlation.topology import Topology
@@ -34,13 +35,13 @@ from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident
 from schemas.signals import Action, Fact, Signal, Usage
 
-FORMAT = 3  # grows with every change of what is saved
+FORMAT = 4  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Action, Ahead, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Incident, Ledger, Loop, Monologue,
-        Pulse, Refusals, Ring, Run, Said, Seen, Series, Signal, Silence, Streak, Times, Topology, Totals, Trail, Usage,
-        Usual, Version, Versions, Watch,
+        Action, Ahead, Board, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Incident, Ledger, Loop,
+        Monologue, Pulse, Refusals, Ring, Run, Said, Seen, Series, Signal, Silence, Streak, Times, Topology, Totals,
+        Trail, Usage, Usual, Version, Versions, Watch,
     )
 }  # fmt: skip
 

@@ -1,8 +1,8 @@
-"""correlate: signals.v1 -> incidents.v1, every revision.
+"""correlate: signals.v1 -> incidents.v1, every revision; facts.v1, what an agent should know before it acts.
 
-1 decode; 2 the operator joins what belongs together, in event time; 3 revisions are produced in order; 4 when Kafka has
-them the element is confirmed. Its memory is saved (saving.py); revisions that are produced again after a restart have
-the same ids, numbers and contents, and every reader of incidents.v1 folds them.
+1 decode; 2 the operator joins what belongs together, in event time; 3 revisions are produced in order, then facts;
+4 when Kafka has them the element is confirmed. Its memory is saved (saving.py); what is produced again after a restart
+has the same keys, numbers and contents: every reader of incidents.v1 folds it, and facts.v1 ends as it was.
 
 Live, a source whose marker has not moved for a minute is named by a gap record in this stage's own partition: the log
 then decides, and a copy of the state runs ahead (pipeline/operators/correlate.py). While as many rows wait for the
@@ -26,7 +26,7 @@ from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.saving import SavingStage
 from pipeline.transport import StaleElementError
 from schemas.codecs.single import decode_record, encode_incident, encode_record
-from schemas.topics import INCIDENTS, INPUTS, SIGNALS, source_name
+from schemas.topics import FACTS, INCIDENTS, INPUTS, SIGNALS, source_name
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class Correlate(SavingStage[CorrelateOperator]):
             await self._publisher.close()
 
     def fresh(self, topic: str, partition: int) -> CorrelateOperator:
-        return CorrelateOperator(SOURCES, self._limits, self._rules)
+        return CorrelateOperator(SOURCES, self._limits, self._rules, posts_facts=True)
 
     def operator(self, memory: CorrelateOperator) -> Operator:
         return memory
@@ -135,11 +135,15 @@ class Correlate(SavingStage[CorrelateOperator]):
 
     def _read(self, operator: CorrelateOperator, element: Element) -> list[Outgoing]:
         messages = [decode_record(record.value) for record in element.records if record.value is not None]
-        return [
+        revisions = [
             Outgoing(
                 INCIDENTS.name,
                 encode_incident(incident),
                 f"{incident.tenant}/{incident.incident_id}".encode(),
             )
             for incident in operator.read(messages)
+        ]
+        return revisions + [
+            Outgoing(FACTS.name, encode_record(posting.fact) if posting.fact else None, posting.key.encode())
+            for posting in operator.take_postings()
         ]

@@ -17,10 +17,10 @@ from pipeline.recording import Recording
 from pipeline.settings import Settings
 from pipeline.stages.base import StageError
 from pipeline.stages.notify import Notify
-from schemas.codecs.single import decode_incident, encode_event
+from schemas.codecs.single import decode, decode_incident, encode_event
 from schemas.errors import ConfigurationError, DependencyError, Outcome
 from schemas.events import EVENTS
-from schemas.topics import ALL, INCIDENTS, TRACES
+from schemas.topics import ALL, FACTS, INCIDENTS, TRACES
 from tests.builders import metric, span
 from tests.stages.conftest import Sink, until
 from tests.stages.kafka import Broker
@@ -103,6 +103,8 @@ async def test_a_restart_in_the_middle_loses_nothing_and_doubles_nothing(
     assert backtest.outcomes.incidents
     live = [decode_incident(value) for value in kafka.values(INCIDENTS.name)]
     assert {incident.incident_id for incident in live} == {i.incident_id for i in backtest.outcomes.incidents}
+    facts = [decode(value)[1] for value in kafka.values(FACTS.name)]
+    assert {(fact["kind"], fact["fact_id"]) for fact in facts} == {("incident", i.incident_id) for i in live if i.scope}
     usage = {(row["pane"], row["tool_name"]): row["calls"] for row in sink.rows["agent_usage"]}
     assert sum(usage.values()) == 120
     sent = {row["dedup_key"] for row in sink.rows["notifications"] if row["state"] == "sent"}
