@@ -24,15 +24,17 @@ same, so a receiver would drop it; correlate gives a new problem a new incident.
 Memory: about 500 bytes for each incident and receiver; `expire` drops the old ones.
 """
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+from alerts.labels import labels_of
 from alerts.plain_text import plain
 from alerts.rules.model import SHADOW, Mode, Rule, matching
 from schemas.errors import AftermathError
 from schemas.incidents import SEVERITIES, Incident, Severity
-from schemas.signals import stable_hash
+from schemas.signals import compact_json, stable_hash
 
 Transition = Literal["firing", "resolved"]
 State = Literal["pending", "sent", "failed"]
@@ -47,7 +49,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """One message to one receiver; the fields of `schemas/avro/notification.v1.avsc`."""
+    """One message to one receiver; the fields of the newest `schemas/avro/notification.v*.avsc`."""
 
     dedup_key: str
     tenant: str
@@ -62,6 +64,21 @@ class Notification:
     at: int
     title: str
     detail: str = ""
+    labels: str = "{}"  # JSON, see alerts/labels.py; those of the beginning, until the end
+    reference: str = ""
+    partition: int = -1
+    incident: bytes = field(default=b"", repr=False)
+
+    @property
+    def label_map(self) -> dict[str, str]:
+        """The labels as they are matched."""
+        found: dict[str, str] = json.loads(self.labels)
+        return found
+
+    @property
+    def thread(self) -> str:
+        """The same from an alert's beginning to its end: by it a receiver knows what to update and to close."""
+        return stable_hash("thread", self.rule, self.incident_id, self.receiver)
 
     def as_record(self) -> dict[str, Any]:
         """The record as it is written to `notifications.v1`."""
@@ -72,8 +89,8 @@ class Notification:
         """The notification of a record; unknown fields are ignored. Raises AftermathError if it is none."""
         values = {item.name: record[item.name] for item in fields(cls) if item.name in record}
         for item in fields(cls):
-            wanted = int if item.name in ("revision", "at") else str
-            if item.name == "detail" and item.name not in values:
+            wanted = int if item.name in ("revision", "at", "partition") else bytes if item.name == "incident" else str
+            if item.default is not MISSING and item.name not in values:
                 continue
             if not isinstance(values.get(item.name), wanted):
                 raise AftermathError(f"notifications.v1 has a record without a usable {item.name}; is it ours?")
@@ -176,10 +193,20 @@ class Outbox:
                 continue
             rule = rules.get(name)
             if rule is not None and receiver in rule.destinations():
-                decided.append(_notification(rule, receiver, "resolved", incident))
+                found = _notification(rule, receiver, "resolved", incident)
+                decided.append(replace(found, labels=record.labels, reference=record.reference))
             else:  # the rule has changed since: close what it opened, in its own words
                 decided.append(_closing(record, incident))
         return decided
+
+    def open_ones(self) -> list[Notification]:
+        """What was told to be firing and not yet to be over."""
+        return [
+            record
+            for told in self._told.values()
+            for (rule, receiver, transition), record in told.records.items()
+            if transition == "firing" and record.state == "sent" and not told.is_sent(rule, receiver, "resolved")
+        ]
 
     def expire(self, before: int) -> int:
         """Forget incidents last heard of before this event time that have nothing left to be told; how many.
@@ -199,6 +226,9 @@ class Outbox:
 
 def _notification(rule: Rule, receiver: str, transition: Transition, incident: Incident) -> Notification:
     title = rule.annotate(incident).get("summary") or incident.title
+    severity = rule.severity_of(incident)
+    owner = incident.owner or rule.owner
+    labels = labels_of(incident, rule=rule.id, mode=rule.mode, severity=severity, owner=owner, more=rule.labels)
     return Notification(
         dedup_key=dedup_key(rule.id, incident.incident_id, receiver, transition),
         tenant=incident.tenant,
@@ -208,10 +238,11 @@ def _notification(rule: Rule, receiver: str, transition: Transition, incident: I
         mode=rule.mode,
         transition=transition,
         receiver=receiver,
-        severity=rule.severity_of(incident),
+        severity=severity,
         state="pending",
         at=incident.updated_at,
         title=plain(_over(transition, incident) + title, TITLE_LENGTH),
+        labels=compact_json(labels),
     )
 
 
@@ -225,6 +256,7 @@ def _closing(opened: Notification, incident: Incident) -> Notification:
         at=incident.updated_at,
         title=plain(_over("resolved", incident) + incident.title, TITLE_LENGTH),
         detail="",
+        incident=b"",
     )
 
 

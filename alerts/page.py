@@ -1,30 +1,96 @@
 """What a page says, line by line, for a person who has just been woken.
 
-What broke and where, what did it, what the agent did not know, what it burned, where to go on. Every line
-comes from the numbers of the incident; a line without a number is left out. Never money. Receivers put these
-lines into their own form.
+What broke and where, what did it and how sure we are, what the agent did not know, what it burned, what to do
+first, where to go on. Every line comes from the numbers of the incident; a line without a number is left out.
+Never money. Receivers put these lines into their own form: one test holds every form against a golden file.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from alerts.outbox import Notification
-from alerts.plain_text import plain
+from alerts.plain_text import clip, plain
 from alerts.rules.fields import NO_GAP, number_text
 from alerts.rules.model import Rule
 from schemas.incidents import Incident
 from schemas.times import format_span, format_time
 
 FEW = 3  # entries of a list that are shown; the rest is counted
+INCIDENT = "{incident_id}"
+Told = Sequence[tuple[Notification, Incident]]  # what one message tells besides its first
 
 
-def headline(notification: Notification) -> str:
-    """PAGE critical FIRING, or TICKET warning RESOLVED: how loud, and whether it begins or ends."""
-    return f"{notification.mode.upper()} {notification.severity} {notification.transition.upper()}"
+class Links(BaseModel):
+    """Where the links of a page lead; what is not set is not linked. `{incident_id}` is filled in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    page: str | None = None  # the incident's live page: https://aftermath.example.com/incidents/{incident_id}
+    sql: str | None = None  # a place to ask ClickHouse: https://clickhouse.example.com/play
+    runbooks: str | None = None  # what goes before a runbook that is a file: https://git.example.com/blob/main
+
+    @field_validator("page", "sql", "runbooks")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("https://", "http://")):
+            raise ValueError("write a whole address: https://host/path")
+        return value
 
 
-def lines(notification: Notification, incident: Incident, rule: Rule | None = None) -> list[tuple[str, str]]:
-    """Pairs of a label and its text, made harmless (`plain_text`), in the order they are read."""
-    return [(label, plain(text)) for label, text in _lines(notification, incident, rule) if text]
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All texts are harmless for a terminal (`plain_text`); markup is escaped by each receiver for its own format."""
+
+    headline: str  # PAGE critical FIRING: how loud, and whether it begins or ends
+    title: str  # what broke and where
+    lines: tuple[tuple[str, str], ...]  # label and text, in the order they are read
+    links: tuple[tuple[str, str], ...]  # text and address
+
+    def shortened(self, length: int) -> "Page":
+        """No line longer than this; says so where one was."""
+        lines = tuple((label, clip(text, length)) for label, text in self.lines)
+        note = () if lines == self.lines else (("shortened", f"lines are cut after {length} characters"),)
+        return Page(self.headline, clip(self.title, length), (*lines, *note), self.links)
+
+
+class Pages:
+    """Writes pages; made once for all receivers."""
+
+    def __init__(self, rules: Sequence[Rule] = (), links: Links | None = None) -> None:
+        self._rules: Mapping[str, Rule] = {rule.id: rule for rule in rules}
+        self._links = links or Links()
+
+    def rule(self, notification: Notification) -> Rule | None:
+        """The rule that fired; None where it is gone since."""
+        return self._rules.get(notification.rule)
+
+    def of(self, notification: Notification, incident: Incident, others: Told = ()) -> Page:
+        """The page of one message: its first alert whole, the others by their titles."""
+        rule = self.rule(notification)
+        links = tuple(self._addresses(incident, rule))
+        found = [*_lines(notification, incident, rule), ("and with it", _with_it(others)), *_end(incident, rule)]
+        if rule is not None and "runbook" not in dict(links):
+            found.append(("runbook", rule.runbook))
+        return Page(
+            headline=f"{notification.mode.upper()} {notification.severity} {notification.transition.upper()}",
+            title=plain(notification.title),
+            lines=tuple((label, plain(text)) for label, text in found if text),
+            links=links,
+        )
+
+    def _addresses(self, incident: Incident, rule: Rule | None) -> Iterator[tuple[str, str]]:
+        filled = quote(incident.incident_id, safe="")
+        if self._links.page:
+            yield "live page", self._links.page.replace(INCIDENT, filled)
+        if self._links.sql:
+            yield "SQL", self._links.sql.replace(INCIDENT, filled)
+        if rule is not None and rule.runbook.startswith(("https://", "http://")):
+            yield "runbook", rule.runbook
+        elif rule is not None and self._links.runbooks:
+            yield "runbook", f"{self._links.runbooks.rstrip('/')}/{rule.runbook}"
 
 
 def _lines(notification: Notification, incident: Incident, rule: Rule | None) -> Iterator[tuple[str, str]]:
@@ -37,10 +103,7 @@ def _lines(notification: Notification, incident: Incident, rule: Rule | None) ->
     if cause.ranked:
         first = cause.ranked[0]
         resource = f" on {first.resource}" if first.resource else ""
-        yield (
-            "first",
-            f"{first.kind}{resource} at {format_time(first.event_time)}; {first.shows}".rstrip("; "),
-        )
+        yield "began with", f"{first.kind}{resource} at {format_time(first.event_time)}; {first.shows}".rstrip("; ")
     yield (
         "did not know",
         _few([f"{gap.resource} ({gap.class_})" for gap in incident.context_gaps if gap.class_ not in NO_GAP]),
@@ -49,19 +112,22 @@ def _lines(notification: Notification, incident: Incident, rule: Rule | None) ->
     yield "hit", _few([hit.resource for hit in incident.blast_radius])
     if incident.exhaustion is not None:
         burned = incident.exhaustion
-        yield (
-            "burned",
-            (
-                f"{number_text(burned.calls_percent_of_expected)}% of the calls needed, "
-                f"{number_text(burned.unplanned_tokens)} unplanned tokens"
-            ),
-        )
+        calls = f"{number_text(burned.calls_percent_of_expected)}% of the calls needed"
+        yield "burned", f"{calls}, {number_text(burned.unplanned_tokens)} unplanned tokens"
     yield "what", incident.summary
-    yield "incident", f"{incident.incident_id}, revision {notification.revision}{_provisional(incident)}"
-    yield "rule", notification.rule
+    if rule is not None and rule.first_step and notification.transition == "firing":
+        yield "do first", rule.first_step
+
+
+def _end(incident: Incident, rule: Rule | None) -> Iterator[tuple[str, str]]:
+    provisional = ", provisional: a source has not spoken yet" if incident.provisional else ""
+    yield "incident", f"{incident.incident_id}, revision {incident.revision}{provisional}"
+    yield "look", f"aftermath incidents show {incident.incident_id}"
+    name = incident.incident_id.replace("\\", "\\\\").replace("'", "\\'")
+    yield "SQL", f"SELECT * FROM aftermath.timeline_of(incident_id = '{name}')"  # noqa: S608 - text to paste
     if rule is not None:
+        yield "rule", rule.id
         yield "owner", incident.owner or rule.owner
-        yield "runbook", rule.runbook
 
 
 def _since(incident: Incident) -> str:
@@ -70,10 +136,24 @@ def _since(incident: Incident) -> str:
     return f"{format_time(incident.started_at)}, for {format_span(incident.resolved_at - incident.started_at)}"
 
 
-def _provisional(incident: Incident) -> str:
-    return ", provisional: a source has not spoken yet" if incident.provisional else ""
+def _with_it(others: Told) -> str:
+    titles = [notification.title for notification, _ in others[:FEW]]
+    more = f"; and {len(others) - FEW} more" if len(others) > FEW else ""
+    return "; ".join(titles) + more
 
 
 def _few(entries: list[str]) -> str:
     more = f" and {len(entries) - FEW} more" if len(entries) > FEW else ""
     return ", ".join(entries[:FEW]) + more
+
+
+LENGTHS = (500, 200, 80)  # of a line, tried in this order until the message fits
+
+
+def fitted(page: Page, make: Callable[[Page], bytes], max_bytes: int) -> bytes:
+    """What `make` makes of the page, with lines cut shorter until it has at most `max_bytes` (16,000 or more)."""
+    for length in LENGTHS:
+        made = make(page.shortened(length))
+        if len(made) <= max_bytes:
+            break
+    return made

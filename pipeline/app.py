@@ -29,6 +29,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from alerts.page import Links, Pages
 from alerts.receivers import ReceiverConfig, build
 from alerts.rules.files import SHIPPED, load_rules, require_receivers
 from pipeline.clock import now_micros
@@ -82,7 +83,8 @@ def build_stage(
         case "notify":
             alert_rules = load_rules(settings.rules_dir or SHIPPED)
             require_receivers(alert_rules, settings.receivers.keys())
-            receivers = build(_receiver_configs(settings), now=now_micros, stream=out, rules=alert_rules)
+            pages = Pages(alert_rules, _links(settings))
+            receivers = build(_receiver_configs(settings), now=now_micros, stream=out, pages=pages)
             return Notify(settings, fail, rules=alert_rules, receivers=receivers)
     raise ConfigurationError(f"There is no stage {name[:40]!r}; there are {', '.join(STAGE_NAMES)}.")
 
@@ -92,6 +94,13 @@ def _receiver_configs(settings: Settings) -> Mapping[str, ReceiverConfig]:
         return {name: ReceiverConfig(**dict(entry)) for name, entry in settings.receivers.items()}
     except ValueError as error:
         raise ConfigurationError(f"The receivers are configured wrongly: {error}") from None
+
+
+def _links(settings: Settings) -> Links:
+    try:
+        return Links(**dict(settings.links))
+    except ValueError as error:
+        raise ConfigurationError(f"The links of pages are configured wrongly: {error}") from None
 
 
 class Pipeline:

@@ -36,12 +36,25 @@ class ReceiverSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
-    kind: Literal["console", "webhook"]
+    kind: Literal["console", "webhook", "alertmanager", "pagerduty", "slack", "opsgenie", "email"]
     url: SecretStr | None = None  # the path of a webhook is often its password
     secret: SecretStr | None = None
+    channel: str | None = None
+    sender: str | None = None
+    recipients: tuple[str, ...] | None = None
     allow_private: bool = False
     timeout_seconds: float = 10.0
     max_bytes: int = 20_000
+
+
+class LinkSettings(BaseModel):
+    """Where the links of pages lead. The fields of `alerts.page.Links`, which checks them; a test holds them equal."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    page: str | None = None
+    sql: str | None = None
+    runbooks: str | None = None
 
 
 class Settings(BaseSettings):
@@ -84,6 +97,7 @@ class Settings(BaseSettings):
     limits_file: Path | None = None
     rules_dir: Path | None = None  # the rules that come with Aftermath
     receivers: dict[str, ReceiverSettings] = {"console": ReceiverSettings(kind="console")}
+    links: LinkSettings = LinkSettings()
     stages: tuple[StageName, ...] = STAGE_NAMES
     in_flight_mb: int = Field(16, ge=1, le=1024)  # of each stage: read and not yet confirmed
     session_timeout_seconds: int = Field(10, ge=6, le=300)

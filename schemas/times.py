@@ -27,9 +27,14 @@ def parse_time(value: str | int | datetime) -> int:
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 
+def to_datetime(micros: int) -> datetime:
+    """The same moment as an aware datetime in UTC."""
+    return EPOCH + timedelta(microseconds=micros)
+
+
 def format_time(micros: int) -> str:
     """RFC 3339 in UTC with a Z; microseconds only where there are any."""
-    moment = EPOCH + timedelta(microseconds=micros)
+    moment = to_datetime(micros)
     return moment.isoformat(timespec="microseconds" if micros % MICROS else "seconds").replace("+00:00", "Z")
 
 

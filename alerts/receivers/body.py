@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alerts.outbox import Notification
+from alerts.page import Told
 from alerts.rules.model import Rule
 from schemas.incidents import Incident
 from schemas.times import format_time
@@ -31,18 +32,34 @@ ALWAYS = (
     "agent_id",
     "started_at",
 )
+TOLD = (
+    "dedup_key",
+    "tenant",
+    "incident_id",
+    "revision",
+    "rule",
+    "mode",
+    "transition",
+    "receiver",
+    "severity",
+    "at",
+    "title",
+)
 LONG_TEXT = 1_000
 SHORT_TEXT = 80
 TRUNCATED = "truncated"
 
 
-def body_of(notification: Notification, incident: Incident, rule: Rule | None, max_bytes: int) -> bytes:
-    """The bytes to send, at most `max_bytes` (16,000 or more) of UTF-8."""
-    told = {name: value for name, value in notification.as_record().items() if name not in ("state", "detail")}
+def body_of(
+    notification: Notification, incident: Incident, rule: Rule | None, max_bytes: int, others: Told = ()
+) -> bytes:
+    """The bytes to send, at most `max_bytes` (16,000 or more) of UTF-8. `others`: what is told with it, by title."""
+    told = {name: getattr(notification, name) for name in TOLD}
     data: dict[str, Any] = {
         "notification": told | {"at": format_time(notification.at)},
         "rule": None if rule is None else {"title": rule.title, "runbook": rule.runbook, "owner": rule.owner},
         "incident": incident.model_dump(mode="json", by_alias=True),
+        "with_it": [_other(*other) for other in others],
         TRUNCATED: [],
     }
     message = {
@@ -57,6 +74,15 @@ def body_of(notification: Notification, incident: Incident, rule: Rule | None, m
     return encoded
 
 
+def _other(notification: Notification, incident: Incident) -> dict[str, str]:
+    return {
+        "incident_id": incident.incident_id,
+        "transition": notification.transition,
+        "severity": notification.severity,
+        "title": notification.title,
+    }
+
+
 def _encode(value: Mapping[str, Any]) -> bytes:
     # a lone surrogate, which JSON can carry in and UTF-8 cannot carry out, becomes a question mark
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
@@ -66,6 +92,10 @@ def _ever_smaller(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The data whole, then with less and less of the incident; `truncated` names what is not complete."""
     yield data
     incident, cut = dict(data["incident"]), list[str]()
+    if len(data["with_it"]) > KEPT:
+        data = {**data, "with_it": [_clip(item, LONG_TEXT) for item in data["with_it"][:KEPT]]}
+        cut.append("with_it")
+        yield {**data, TRUNCATED: cut}
     for name in LISTS:
         if len(incident[name]) > KEPT:
             incident[name] = incident[name][:KEPT]
@@ -83,6 +113,7 @@ def _ever_smaller(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
         **data,
         "notification": _clip(data["notification"], SHORT_TEXT),
         "incident": least,
+        "with_it": _clip(data["with_it"][:KEPT], SHORT_TEXT),
         TRUNCATED: ["everything but identity and title"],
     }
 

@@ -4,28 +4,27 @@ Colour is left to the reader's terminal: nothing here writes an escape sequence,
 removes those that an agent has put into its texts.
 """
 
-from collections.abc import Mapping
 from typing import TextIO
 
-from alerts import page
 from alerts.outbox import Notification
-from alerts.plain_text import plain
+from alerts.page import Page, Pages, Told
 from alerts.receivers.receiver import Delivery
-from alerts.rules.model import Rule
 from schemas.incidents import Incident
 
 
 class ConsoleReceiver:
     """Writes pages to a text stream. Not for production: nobody is woken."""
 
-    def __init__(self, name: str, stream: TextIO, rules: Mapping[str, Rule]) -> None:
+    resend_seconds = None
+
+    def __init__(self, name: str, stream: TextIO, pages: Pages) -> None:
         self.name = name
         self._stream = stream
-        self._rules = rules
+        self._pages = pages
 
-    async def send(self, notification: Notification, incident: Incident) -> Delivery:
+    async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """Write the block and flush it. A stream that is gone does not come back: that is permanent."""
-        text = block(notification, incident, self._rules.get(notification.rule))
+        text = block(self._pages.of(notification, incident, others)) + "\n"
         encoding = self._stream.encoding or "utf-8"  # StringIO has none
         try:
             self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
@@ -37,7 +36,7 @@ class ConsoleReceiver:
         return Delivery(True, "written")
 
 
-def block(notification: Notification, incident: Incident, rule: Rule | None = None) -> str:
-    """The page as text: a headline, the title, and one line for each thing to know."""
-    rows = [f"  {label:<14}{text}" for label, text in page.lines(notification, incident, rule)]
-    return "\n".join((page.headline(notification), f"  {plain(notification.title)}", *rows, "")) + "\n"
+def block(page: Page) -> str:
+    """The page as text: a headline, the title, and one line for each thing to know; e-mails are this, too."""
+    rows = [f"  {label:<14}{text}" for label, text in page.lines]
+    return "\n".join((page.headline, f"  {page.title}", *rows, *(f"  {text:<14}{url}" for text, url in page.links), ""))

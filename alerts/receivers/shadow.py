@@ -5,6 +5,7 @@ be judged by what stands in `notifications.v1` before it is allowed to wake peop
 """
 
 from alerts.outbox import Notification
+from alerts.page import Told
 from alerts.receivers.receiver import Delivery
 from alerts.rules.model import SHADOW
 from schemas.incidents import Incident
@@ -14,7 +15,8 @@ class ShadowReceiver:
     """Accepts everything."""
 
     name = SHADOW
+    resend_seconds = None
 
-    async def send(self, notification: Notification, incident: Incident) -> Delivery:
+    async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """Nothing leaves."""
         return Delivery(True, f"shadow rule: nobody was told (revision {incident.revision})")

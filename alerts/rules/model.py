@@ -17,6 +17,7 @@ Mode = Literal["page", "ticket", "shadow"]
 SHADOW = "shadow"  # the receiver of every shadow rule: it takes the notification and tells nobody
 RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 ReceiverName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
+LabelName = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_]{0,63}$")]
 Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\r\n]+$")]
 # a link to open at night: an address, or a file of this repository, never markup
 Runbook = Annotated[str, StringConstraints(max_length=500, pattern=r"^(https?://[\w.~/#?=&%:+@-]+|[\w./#-]+)$")]
@@ -44,7 +45,9 @@ class Rule(BaseModel):
     severity: Severity | None = None
     receivers: Annotated[tuple[ReceiverName, ...], Field(min_length=1, max_length=20)] = ("console",)
     runbook: Runbook
+    first_step: Line | None = None  # the first thing to do, in one line of the page
     owner: Line
+    labels: dict[LabelName, Line] = {}  # besides those that every alert has (alerts/labels.py)
     annotations: dict[str, Template] = {}
     stop: StrictBool = False
     tests: tuple[RuleTest, ...] = ()

@@ -8,12 +8,16 @@ sent is known.
 A page that cannot be delivered is tried again with growing pauses, in a task of its own: only what is said later of the
 same incident by the same rule to the same receiver waits for it. Past the retry policy's deadline it is recorded as
 failed and counted, because elements that are held for ever would at last stop every other page.
+
+Some receivers (Alertmanager) take an alert for over when it is not said again: what is open is sent to them in
+intervals, as its newest revision is, by the worker that reads the incident's partition.
 """
 
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -28,7 +32,7 @@ from pipeline.settings import Settings
 from pipeline.stages.base import Fail, Stage
 from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.read_back import read_whole_topic
-from schemas.codecs.single import decode, decode_incident, encode
+from schemas.codecs.single import decode, decode_incident, encode, encode_incident
 from schemas.incidents import Incident
 from schemas.times import MINUTE
 from schemas.topics import INCIDENTS, NOTIFICATIONS
@@ -37,6 +41,7 @@ log = logging.getLogger(__name__)
 
 REMEMBER = 8 * 24 * 60 * MINUTE  # longer than incidents.v1 is kept
 EXPIRE_EVERY = 60 * MINUTE  # of event time
+ENDS_SAID_AGAIN = 5  # times, for a receiver that lost its memory meanwhile
 
 Place = tuple[str, str, str, str]  # tenant, incident, rule, receiver: what is said here is said in order
 
@@ -47,6 +52,15 @@ class _Turn:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
+
+
+@dataclass(slots=True)
+class _Said:
+    """What a receiver has to hear again; `times_left` is None while it is open."""
+
+    notification: Notification
+    incident: Incident
+    times_left: int | None
 
 
 class Notify(Stage[None]):
@@ -74,11 +88,15 @@ class Notify(Stage[None]):
         self._turns: dict[Place, _Turn] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._retrying: dict[str, str] = {}  # dedup key -> receiver
+        self._said: dict[Place, _Said] = {}
         self._expired_at = 0
         self._publisher: Publisher | None = None
 
     async def open(self) -> None:
         self._publisher = Publisher(self.settings.kafka_connection, self.settings.group(self.name))
+        intervals = [receiver.resend_seconds for receiver in self._receivers.values()]
+        for seconds in {seconds for seconds in intervals if seconds is not None}:
+            self.run_beside(self._say_again(seconds), "say again")
 
     async def close(self) -> None:
         for task in self._under_way.values():
@@ -91,6 +109,10 @@ class Notify(Stage[None]):
         self._outbox = Outbox(self._rules)
         async for value in read_whole_topic(self.settings.kafka_connection, NOTIFICATIONS):
             self._outbox.restore(decode(value)[1])
+        self._said = {}
+        for record in self._outbox.open_ones():
+            if record.incident:
+                self._keep_said(record, decode_incident(record.incident))
 
     async def take(self, element: Element) -> Awaitable[None] | None:
         tasks: list[asyncio.Task[None]] = []
@@ -99,7 +121,9 @@ class Notify(Stage[None]):
             if record.value is None:
                 continue
             incident = decode_incident(record.value)
-            for notification in self._outbox.decide(incident):
+            self._renew_said(incident)
+            for decided in self._outbox.decide(incident):
+                notification = replace(decided, partition=element.partition)
                 task = self._under_way.get(notification.dedup_key)
                 if task is None:
                     pending.append(notification)
@@ -114,22 +138,15 @@ class Notify(Stage[None]):
         self._under_way.pop(key, None)
 
     async def _deliver(self, notification: Notification, incident: Incident) -> None:
-        place = (notification.tenant, notification.incident_id, notification.rule, notification.receiver)
-        turn = self._turns.setdefault(place, _Turn())
-        turn.users += 1
-        try:
-            async with turn.lock:
-                await self._record(notification)
-                end_here("notify.pending")
-                delivery = await self._send(notification, incident)
-                end_here("notify.sent")
-                done = replace(notification, state="sent" if delivery.ok else "failed", detail=delivery.detail)
-                await self._record(done)
-                self._outbox.record(done)
-        finally:
-            turn.users -= 1
-            if not turn.users:
-                del self._turns[place]
+        async with self._turn_of(_place(notification)):
+            await self._record(notification)
+            end_here("notify.pending")
+            delivery = await self._send(notification, incident)
+            end_here("notify.sent")
+            done = self._done(notification, incident, delivery)
+            await self._record(done)
+            self._outbox.record(done)
+            self._keep_said(done, incident)
         if delivery.ok:
             self.sent += 1
         else:
@@ -142,6 +159,18 @@ class Notify(Stage[None]):
                 notification.incident_id,
                 delivery.detail,
             )
+
+    @asynccontextmanager
+    async def _turn_of(self, place: Place) -> AsyncIterator[None]:
+        turn = self._turns.setdefault(place, _Turn())
+        turn.users += 1
+        try:
+            async with turn.lock:
+                yield
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                del self._turns[place]
 
     async def _send(self, notification: Notification, incident: Incident) -> Delivery:
         receiver = self._receivers[notification.receiver]
@@ -164,6 +193,51 @@ class Notify(Stage[None]):
                 log.warning("%s does not take a page, trying again: %s", notification.receiver, delivery.detail)
             await self._pause(notification, wait)
 
+    def _done(self, notification: Notification, incident: Incident, delivery: Delivery) -> Notification:
+        """The record of how it went; with the incident where it will have to be said again."""
+        is_said_again = notification.transition == "firing" and self._interval(notification) is not None
+        return replace(
+            notification,
+            state="sent" if delivery.ok else "failed",
+            detail=delivery.detail,
+            reference=delivery.reference or notification.reference,
+            incident=encode_incident(incident) if delivery.ok and is_said_again else b"",
+        )
+
+    def _interval(self, notification: Notification) -> float | None:
+        receiver = self._receivers.get(notification.receiver)
+        return None if receiver is None else receiver.resend_seconds
+
+    def _keep_said(self, notification: Notification, incident: Incident) -> None:
+        if notification.state == "sent" and self._interval(notification) is not None:
+            times = ENDS_SAID_AGAIN if notification.transition == "resolved" else None
+            self._said[_place(notification)] = _Said(notification, incident, times)
+
+    def _renew_said(self, incident: Incident) -> None:
+        for said in self._said.values():
+            if (said.notification.tenant, said.notification.incident_id) == (incident.tenant, incident.incident_id):
+                said.incident = max(said.incident, incident, key=lambda one: one.revision)
+
+    async def _say_again(self, seconds: float) -> None:
+        """What is open, and for a while what has ended. One that is not taken now is sent with the next interval."""
+        while True:
+            await asyncio.sleep(seconds)
+            mine = {partition for _, partition in self.consumer.frontiers()}
+            for place, said in list(self._said.items()):
+                notification = said.notification
+                if self._interval(notification) != seconds or notification.partition not in mine:
+                    continue
+                async with self._turn_of(place):
+                    if self._said.get(place) is not said:
+                        continue  # it has ended while we waited
+                    delivery = await self._receivers[notification.receiver].send(notification, said.incident)
+                if not delivery.ok:
+                    log.warning("%s was not told again: %s", notification.receiver, delivery.detail)
+                elif said.times_left is not None:
+                    said.times_left -= 1
+                    if said.times_left <= 0 and self._said.get(place) is said:
+                        del self._said[place]
+
     async def _pause(self, notification: Notification, seconds: float) -> None:
         self._retrying[notification.dedup_key] = notification.receiver
         self.waiting_on = ", ".join(sorted(set(self._retrying.values())))
@@ -184,6 +258,10 @@ class Notify(Stage[None]):
         if at - self._expired_at > EXPIRE_EVERY:
             self._expired_at = at
             self._outbox.expire(at - REMEMBER)
+
+
+def _place(notification: Notification) -> Place:
+    return (notification.tenant, notification.incident_id, notification.rule, notification.receiver)
 
 
 async def _all_of(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -30,6 +30,7 @@ TABLES: Mapping[str, str] = {
     "cluster_event": "cluster_events",
 }
 STATE_ORDER = {"pending": 0, "failed": 1, "sent": 2}
+NOT_STORED = ("incident", "partition", "reference")  # what only notify needs, to send again
 PREVIEW_COLUMNS = {"key": pl.String, "size": pl.Int64, "preview": pl.String}
 TIMELINE_COLUMNS = {
     "tenant": pl.String,
@@ -88,7 +89,7 @@ def timeline_frame(incidents: Sequence[Incident]) -> pl.DataFrame:
 
 
 def notification_frame(notifications: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
-    columns = newest("notification").columns
+    columns = {name: kind for name, kind in newest("notification").columns.items() if name not in NOT_STORED}
     rows = [
         {name: item[name] for name in columns} | {"state_order": STATE_ORDER[item["state"]]} for item in notifications
     ]

@@ -13,7 +13,6 @@ PAGE = (ROOT / "SECURITY.md").read_text()
 ROWS = 28
 PARTS = {  # a row may be called not applicable only while the folder or file of its part is missing
     "live pages": "web",
-    "Slack": "alerts/receivers/slack.py",
     "CSV exports": "sinks/csv.py",
     "controls": "alerts/controls.py",
 }

@@ -330,6 +330,7 @@ def test_signals_usage_notifications_and_dead_letters_are_stored(migrated: Clien
         "at": T0,
         "title": "cart is down",
         "detail": "",
+        "labels": "{}",
     }
     bad = Rejected(5, Reason.MALFORMED, "not JSON", b"token=abcdef", b"k", T0)
     frames = {

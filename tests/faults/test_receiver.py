@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 
+from alerts.page import Pages
 from alerts.receivers import ReceiverConfig, build
 from alerts.retry import RetryPolicy
 from alerts.rules.model import Rule
@@ -56,7 +57,7 @@ def a_stage(settings: Settings, **receivers: FaultyReceiver) -> tuple[Notify, li
         )
         for name, receiver in receivers.items()
     }
-    made = build(configs, now=lambda: T0, rules=[rule])
+    made = build(configs, now=lambda: T0, pages=Pages([rule]))
     retry = RetryPolicy(base_seconds=0.1, cap_seconds=0.5)
     return Notify(settings, errors.append, rules=[rule], receivers=made, retry=retry), errors
 

@@ -1,8 +1,15 @@
 """The Alertmanager that other tests trust: it runs our configuration, takes alerts, and refuses what is none."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import yaml
 
+from alerts.outbox import Outbox
+from alerts.receivers import ReceiverConfig, build
+from alerts.rules import SHIPPED, load_rules, sample_incident
+from pipeline.clock import now_micros
 from tests.compose.compose_file import services
 from tests.services import alertmanager as module
 from tests.services.alertmanager import CONFIG, IMAGE, Alertmanager, NoAlertmanagerError
@@ -29,6 +36,32 @@ def test_an_alert_is_held_once_however_often_it_is_posted(alertmanager: Alertman
 
 def test_an_alert_without_labels_is_refused(alertmanager: Alertmanager) -> None:
     assert alertmanager.post([{"labels": {}}]) == 400
+
+
+async def test_our_receiver_opens_updates_and_ends_an_alert(alertmanager: Alertmanager) -> None:
+    config = ReceiverConfig.model_validate({"kind": "alertmanager", "url": alertmanager.url, "allow_private": True})
+    there = build({"there": config}, now=now_micros)["there"]
+    incident = sample_incident({"incident_id": "i2", "kind": "agent_caused_failure", "title": "cart is down"})
+    outbox = Outbox(load_rules(SHIPPED))
+    (beginning,) = outbox.decide(incident)
+
+    def held() -> list[dict[str, Any]]:
+        return [alert for alert in alertmanager.alerts() if alert["labels"].get("incident_id") == "i2"]
+
+    for summary in ("it scaled cart", "it scaled cart, and cart-db failed"):
+        delivery = await there.send(beginning, incident.model_copy(update={"summary": summary}))
+        assert delivery.ok, delivery
+    (alert,) = held()
+    assert alert["labels"] == beginning.label_map
+    assert alert["annotations"]["what"] == "it scaled cart, and cart-db failed"
+    assert alert["status"]["state"] in ("active", "unprocessed")
+    outbox.record(replace(beginning, state="sent"))
+    over = incident.model_copy(
+        update={"revision": incident.revision + 1, "status": "resolved", "scope": "prod-eu/cart"}
+    )
+    (end,) = outbox.decide(over)
+    assert (await there.send(end, over)).ok
+    assert held() == []
 
 
 def test_the_image_in_docker_is_the_one_of_the_compose_file() -> None:

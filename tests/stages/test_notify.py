@@ -6,6 +6,7 @@ from collections import defaultdict
 import pytest
 
 from alerts.outbox import Notification
+from alerts.page import Told
 from alerts.receivers import Delivery
 from alerts.retry import RetryPolicy
 from alerts.rules.model import Rule
@@ -35,13 +36,14 @@ RULE = {
 class FakeReceiver:
     """Records what it is sent; refuses while `answers` has something."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, resend_seconds: float | None = None) -> None:
         self.name = name
+        self.resend_seconds = resend_seconds
         self.told: list[tuple[str, str]] = []
         self.attempts: dict[str, int] = defaultdict(int)
         self.refuses: dict[str, Delivery] = {}
 
-    async def send(self, notification: Notification, incident: Incident) -> Delivery:
+    async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         self.attempts[incident.incident_id] += 1
         if incident.incident_id in self.refuses:
             return self.refuses[incident.incident_id]
@@ -156,3 +158,27 @@ async def test_stopping_while_a_receiver_is_down_ends_in_time_and_the_page_comes
     await until(lambda: receiver.told == [("firing", "a")])
     await again.stop()
     assert not errors
+
+
+async def test_what_is_open_is_said_again_in_its_newest_revision_also_after_a_restart_until_it_is_over(
+    kafka: Broker, settings: Settings, started: Start
+) -> None:
+    receiver = FakeReceiver("console", resend_seconds=0.05)
+    write(kafka, an_incident("a"))
+    stage, errors = a_stage(settings, receiver)
+    await started(stage)
+    await until(lambda: receiver.told.count(("firing", "a")) >= 3)
+    assert await stage.stop()
+    receiver.told.clear()
+
+    again, more_errors = a_stage(settings, receiver)
+    await started(again)
+    write(kafka, an_incident("b", 1, "resolved"))  # partitions are read: what an earlier worker told is known
+    await until(lambda: receiver.told.count(("firing", "a")) >= 2)
+    write(kafka, an_incident("a", 2, "resolved"))
+    await until(lambda: receiver.told.count(("resolved", "a")) >= 3)
+    last = len(receiver.told) - 1 - receiver.told[::-1].index(("firing", "a"))
+    assert last < receiver.told.index(("resolved", "a"))
+    assert await again.stop()
+    assert not errors + more_errors
+    assert ("a", "firing", "sent") in states(kafka)

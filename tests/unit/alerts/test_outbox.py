@@ -73,6 +73,9 @@ def test_the_first_matching_revision_is_told_to_every_receiver() -> None:
         state="pending",
         at=_incident().updated_at,
         title="cart is down",
+        labels='{"alertname":"agent_caused_failure","fingerprint":"fingerprint","incident_id":"i1",'
+        '"kind":"agent_caused_failure","mode":"page","owner":"team","severity":"critical","tenant":"acme",'
+        '"verdict":"undetermined"}',
     )
     assert second.receiver == "hook"
     assert second.dedup_key != first.dedup_key

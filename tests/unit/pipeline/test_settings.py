@@ -8,8 +8,17 @@ from types import SimpleNamespace
 import pytest
 from pydantic import SecretStr
 
+from alerts.page import Links
 from alerts.receivers import ReceiverConfig
-from pipeline.settings import SAFE, ReceiverSettings, Settings, check_faust_settings, faust_settings, load_settings
+from pipeline.settings import (
+    SAFE,
+    LinkSettings,
+    ReceiverSettings,
+    Settings,
+    check_faust_settings,
+    faust_settings,
+    load_settings,
+)
 from schemas.errors import ConfigurationError
 
 
@@ -69,6 +78,12 @@ def test_receiver_settings_have_the_fields_of_a_receiver() -> None:
     mine, theirs = ReceiverSettings.model_fields, ReceiverConfig.model_fields
     assert set(mine) == set(theirs)
     assert {name: field.default for name, field in mine.items()} == {name: f.default for name, f in theirs.items()}
+
+
+def test_link_settings_have_the_fields_of_links() -> None:
+    assert {name: field.default for name, field in LinkSettings.model_fields.items()} == {
+        name: field.default for name, field in Links.model_fields.items()
+    }
 
 
 def test_faust_is_configured_safely_and_each_safe_setting_is_checked() -> None:

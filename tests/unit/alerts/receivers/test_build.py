@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from alerts.outbox import Outbox
+from alerts.page import Pages
 from alerts.receivers import ReceiverConfig, build
 from alerts.rules import Rule, sample_incident
 from schemas.errors import ConfigurationError
@@ -29,9 +30,15 @@ def test_the_name_of_the_shadow_is_taken() -> None:
 @pytest.mark.parametrize(
     ("config", "expected"),
     [
-        ({"kind": "webhook"}, "a webhook needs a url"),
-        ({"kind": "console", "url": "https://example.com/"}, "a console has no url"),
-        ({"kind": "pigeon"}, "'console' or 'webhook'"),
+        ({"kind": "webhook"}, "a webhook receiver needs a url"),
+        ({"kind": "console", "url": "https://example.com/"}, "a console receiver has no url"),
+        ({"kind": "pigeon"}, "'console', 'webhook', "),
+        ({"kind": "alertmanager"}, "an alertmanager receiver needs a url"),
+        ({"kind": "pagerduty", "url": "https://example.com/"}, "a pagerduty receiver needs a secret"),
+        ({"kind": "email", "url": "smtp://relay:25"}, "an email receiver needs a sender"),
+        ({"kind": "webhook", "url": "https://example.com/", "channel": "C1"}, "a webhook receiver has no channel"),
+        ({"kind": "slack"}, "a slack receiver has a url"),
+        ({"kind": "slack", "url": "https://example.com/", "secret": "xoxb"}, "bot token. and a channel"),
         ({"kind": "console", "colour": True}, "colour"),
         ({"kind": "webhook", "url": "https://example.com/", "timeout_seconds": 0}, "timeout_seconds"),
     ],
@@ -54,7 +61,7 @@ async def test_a_shadow_rule_is_accepted_and_nobody_is_told(capsys: pytest.Captu
     )
     incident = sample_incident({"kind": "feedback_loop", "revision": 4})
     (notification,) = Outbox([rule]).decide(incident)
-    receivers = build({"console": CONSOLE}, now=lambda: 0, rules=[rule])
+    receivers = build({"console": CONSOLE}, now=lambda: 0, pages=Pages([rule]))
     delivery = await receivers[notification.receiver].send(notification, incident)
     assert delivery.ok
     assert delivery.detail == "shadow rule: nobody was told (revision 4)"

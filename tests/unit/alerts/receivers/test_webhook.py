@@ -13,8 +13,9 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from alerts.outbox import Notification, Outbox
+from alerts.page import Pages
 from alerts.receivers import Delivery, Receiver, ReceiverConfig, build
-from alerts.receivers.webhook import parse_retry_after
+from alerts.receivers.sender import parse_retry_after
 from alerts.rules import SHIPPED, load_rules, sample_incident
 from schemas.errors import ConfigurationError
 from schemas.times import parse_time
@@ -58,7 +59,7 @@ async def peer() -> AsyncIterator[tuple[Peer, str]]:
 
 def _hook(url: str, **changes: Any) -> Receiver:
     config = ReceiverConfig(**{"kind": "webhook", "url": url, "allow_private": True, "secret": SECRET} | changes)
-    return build({"hook": config}, now=lambda: NOW, rules=RULES)["hook"]
+    return build({"hook": config}, now=lambda: NOW, pages=Pages(RULES))["hook"]
 
 
 async def _send(url: str, **changes: Any) -> Delivery:
