@@ -39,6 +39,7 @@ from pipeline.limits import load_limits
 from pipeline.listening import Port
 from pipeline.offsets import Offsets
 from pipeline.otlp_http import OtlpHttp
+from pipeline.publishing_limits import publish_limits
 from pipeline.settings import STAGE_NAMES, Settings
 from pipeline.stages.archive import Archive
 from pipeline.stages.base import Counters, Fail, Stage, StageError
@@ -51,7 +52,7 @@ from pipeline.stages.record import Record
 from pipeline.stages.watchdog import Watchdog
 from pipeline.topic_setup import check_topics
 from pipeline.transport import self_test
-from schemas.errors import ConfigurationError, DependencyError
+from schemas.errors import ConfigurationError, DependencyError, UsageError
 from schemas.topics import BY_NAME
 
 log = logging.getLogger(__name__)
@@ -238,6 +239,7 @@ async def _work(settings: Settings, stages: Sequence[str] | None) -> int:
     pipeline = Pipeline(
         settings, stages, writer=lambda: connect_writer(settings), on_failure=lambda error: _exit(EXIT_WATCHDOG, error)
     )
+    await asyncio.to_thread(_publish_limits, settings)
     await pipeline.start()
     ports = _ports(settings, pipeline)
     try:
@@ -269,6 +271,19 @@ def _ports(settings: Settings, pipeline: Pipeline) -> list[Port | OtlpHttp]:
     if settings.otlp_port is not None:
         found.append(OtlpHttp(settings, settings.otlp_port))
     return found
+
+
+def _publish_limits(settings: Settings) -> None:
+    """Live, what the limits file has new is published; where it comes too late those that are published hold."""
+    if settings.recorded or settings.limits_file is None:
+        return
+    limits = load_limits(settings.limits_file)
+    check_topics(settings)
+    try:
+        for record in publish_limits(settings, limits, now=now_micros(), author="aftermath run"):
+            log.info("limits: version %s is published", record.version)
+    except UsageError as error:
+        log.error("%s The limits in force are those published before: `aftermath limits show`.", error)
 
 
 def _exit(code: int, error: StageError) -> None:

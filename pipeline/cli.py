@@ -96,6 +96,12 @@ def parser() -> argparse.ArgumentParser:
     check = checking.add_parser("check", help="schema, fields, and the tests inside the files")
     check.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="default: the configured or shipped rules")
 
+    limits = commands.add_parser("limits", help="what agents may do: publish limits.yml to the workers")
+    versions = limits.add_subparsers(dest="action", required=True, metavar="ACTION")
+    giving = versions.add_parser("publish", help="check the file, publish what is new in it")
+    giving.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: AFTERMATH_LIMITS_FILE")
+    versions.add_parser("show", help="the versions that are published").add_argument("--json", action="store_true")
+
     setup = commands.add_parser("setup", help="create topics and ClickHouse tables")
     setup.add_argument("--check", action="store_true", help="change nothing; exit 1 if something is missing")
     commands.add_parser("doctor", help="what is configured, what answers, and what to do about the rest").add_argument(

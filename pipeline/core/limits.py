@@ -168,6 +168,11 @@ class Limits(BaseModel):
         earlier = self.before.changes if self.before is not None else []
         return earlier if self.effective_from is None else [*earlier, self.effective_from]
 
+    @property
+    def earlier(self) -> list["Limits"]:
+        """The versions before this one, newest first."""
+        return [] if self.before is None else [self.before, *self.before.earlier]
+
     def states(self, *names: str) -> bool:
         """Whether any entry states one of these limits: if not, nothing needs to be asked."""
         key = ("states", *names)

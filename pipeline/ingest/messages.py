@@ -45,7 +45,7 @@ class Reader:
     """
 
     def __init__(self, limits: Limits | None = None, tenant: str = DEFAULT_TENANT, agents: Sequence[str] = ()) -> None:
-        self._limits = limits or Limits()
+        self.limits = limits or Limits()
         self._tenant = tenant
         self._agents = tuple(agents)
         self._memory: Memory = Memory()  # of metrics: what a difference needs
@@ -84,7 +84,7 @@ class Reader:
         kept = []
         for span in telemetry.spans:
             try:
-                rows.append(agent_span(span, self._limits, self._tenant))
+                rows.append(agent_span(span, self.limits, self._tenant))
                 kept.append(span)
             except UnmappableError as error:
                 telemetry.faults.append(error)

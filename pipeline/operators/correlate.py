@@ -87,6 +87,12 @@ class Tenants:
                 out += [(OVER, incident) for incident in self._correlator(tenant).advance(end)]
         return out
 
+    def use(self, limits: Limits) -> None:
+        """Go by these limits from now on."""
+        self.limits = limits
+        for correlator in self._own.values():
+            correlator.limits = limits
+
     def saved(self) -> Any:
         """The firm state, for a snapshot; a copy is made anew from it."""
         return {"upto": self.upto, "tenants": {name: found.saved() for name, found in self._own.items()}}
@@ -200,6 +206,15 @@ class CorrelateOperator:
         self._furthest, self._ahead, self._silences = saved["furthest"], saved["ahead"], saved["silences"]
         self._stands_at, self._step = saved["stands_at"], saved["step"]
         self._boards = saved["boards"]
+
+    def use(self, limits: Limits) -> None:
+        """Go by these limits: of what was judged already they must say the same."""
+        if limits is self.limits:
+            return
+        self.limits = limits
+        for tenants in (self._firm, self._copy):
+            if tenants is not None:
+                tenants.use(limits)
 
     def read(self, messages: Iterable[Reduced | Marker | Gap]) -> list[Incident]:
         """Take messages in log order; return the revisions they lead to."""
@@ -336,9 +351,8 @@ class CorrelateOperator:
                 self._silences[source] = Silence(None if last == NEVER else last + self.rules.pane)
             silence = self._silences[source]
             for tenant in sorted((self._copy or self._firm).names - silence.told.keys()):
-                begun = build_gap.begun(
-                    tenant, source, silence.since, self._newest_end, number, self.limits.rule_version
-                )
+                version = self.limits.in_force(self._newest_end).rule_version
+                begun = build_gap.begun(tenant, source, silence.since, self._newest_end, number, version)
                 silence.told[tenant] = begun
                 out.append(begun)
         return out

@@ -21,6 +21,7 @@ from pipeline.operators.correlate import CorrelateOperator
 from pipeline.operators.state import Operator
 from pipeline.settings import Settings
 from pipeline.stages.base import Fail
+from pipeline.stages.limits_log import LimitsLog
 from pipeline.stages.look_ahead import LookAhead
 from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.saving import SavingStage
@@ -45,7 +46,7 @@ class Correlate(SavingStage[CorrelateOperator]):
     ) -> None:
         super().__init__(settings, fail)
         self._now = now
-        self._limits = limits
+        self._limits = LimitsLog(settings.kafka_connection, limits)
         self._rules = rules
         self._publisher: Publisher | None = None
         self._free_at: dict[int, int] = {}  # partition -> offset of a marker that lets rows go: read on up to there
@@ -60,14 +61,16 @@ class Correlate(SavingStage[CorrelateOperator]):
     async def open(self) -> None:
         self._publisher = Publisher(self.settings.kafka_connection, self.settings.group(self.name))
         if not self.settings.recorded:
+            await self._limits.current()
             self.run_beside(self._notice_silence(), "silent sources")
 
     async def close(self) -> None:
+        self._limits.close()
         if self._publisher is not None:
             await self._publisher.close()
 
     def fresh(self, topic: str, partition: int) -> CorrelateOperator:
-        return CorrelateOperator(SOURCES, self._limits, self._rules, posts_facts=True)
+        return CorrelateOperator(SOURCES, self._limits.limits, self._rules, posts_facts=True)
 
     def operator(self, memory: CorrelateOperator) -> Operator:
         return memory
@@ -76,6 +79,8 @@ class Correlate(SavingStage[CorrelateOperator]):
         operator = self.memory(element)
         if operator.is_full and element.begin > self._free_at.get(element.partition, -1):
             await self._wait_for_markers(operator, element)
+        if not self.settings.recorded:
+            operator.use(await self._limits.current())
         messages = await asyncio.to_thread(self._read, operator, element)
         return await self.publisher.send(messages)
 

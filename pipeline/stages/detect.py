@@ -22,6 +22,7 @@ from pipeline.operators.state import Operator
 from pipeline.settings import Settings
 from pipeline.stages.base import Fail
 from pipeline.stages.dead_letter_stop import RejectedWatch
+from pipeline.stages.limits_log import LimitsLog
 from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.saving import SavingStage
 from schemas.codecs import TICK
@@ -54,7 +55,7 @@ class Detect(SavingStage[Partition]):
         self, settings: Settings, fail: Fail, *, limits: Limits, rules: TimeRules, now: Callable[[], int]
     ) -> None:
         super().__init__(settings, fail)
-        self._limits = limits
+        self._limits = LimitsLog(settings.kafka_connection, limits)
         self._rules = rules
         self._now = now
         self._publisher: Publisher | None = None
@@ -70,15 +71,17 @@ class Detect(SavingStage[Partition]):
     async def open(self) -> None:
         self._publisher = Publisher(self.settings.kafka_connection, self.settings.group(self.name))
         if not self.settings.recorded:
+            await self._limits.current()
             self.run_beside(self._tick_while_idle(), "ticks")
 
     async def close(self) -> None:
+        self._limits.close()
         if self._publisher is not None:
             await self._publisher.close()
 
     def fresh(self, topic: str, partition: int) -> Partition:
         operator = DetectOperator(
-            topic, partition, uuid.uuid4().hex[:12], SIGNALS.partitions, self._limits, self._rules
+            topic, partition, uuid.uuid4().hex[:12], SIGNALS.partitions, self._limits.limits, self._rules
         )
         return Partition(operator, RejectedWatch(source_name(topic, partition)))
 
@@ -90,7 +93,10 @@ class Detect(SavingStage[Partition]):
         memory.newest_ingest_time = max(0, memory.operator.panes.lateness.newest)
 
     async def take(self, element: Element) -> Awaitable[None]:
-        messages = await asyncio.to_thread(self._read, self.memory(element), element)
+        partition = self.memory(element)
+        if not self.settings.recorded:
+            partition.operator.limits = await self._limits.current()
+        messages = await asyncio.to_thread(self._read, partition, element)
         return await self.publisher.send(messages)
 
     def _read(self, partition: Partition, element: Element) -> list[Outgoing]:

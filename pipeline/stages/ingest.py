@@ -19,6 +19,7 @@ from pipeline.ingest.messages import Mapped, Reader, key_of
 from pipeline.settings import Settings
 from pipeline.stages.base import Fail, Stage
 from pipeline.stages.dead_letter_stop import RejectedWatch
+from pipeline.stages.limits_log import LimitsLog
 from pipeline.stages.publish import Outgoing, Publisher
 from schemas.codecs.single import encode
 from schemas.errors import Outcome, Reason, Rejected
@@ -43,24 +44,28 @@ class Ingest(Stage[Partition]):
 
     def __init__(self, settings: Settings, fail: Fail, *, limits: Limits) -> None:
         super().__init__(settings, fail)
-        self._limits = limits
+        self._limits = LimitsLog(settings.kafka_connection, limits)
         self._publisher: Publisher | None = None
 
     async def open(self) -> None:
         self._publisher = Publisher(self.settings.kafka_connection, self.settings.group(self.name))
+        await self._limits.current()
 
     async def close(self) -> None:
+        self._limits.close()
         if self._publisher is not None:
             await self._publisher.close()
 
     def remember(self, element: Element) -> Partition:
-        reader = Reader(self._limits, self.settings.tenant, self.settings.agent_accounts)
+        reader = Reader(self._limits.limits, self.settings.tenant, self.settings.agent_accounts)
         return Partition(reader, RejectedWatch(source_name(element.topic, element.partition)))
 
     async def take(self, element: Element) -> Awaitable[None]:
         if self._publisher is None:
             raise RuntimeError("ingest is not open: start() opens it before it reads")
-        messages = await asyncio.to_thread(self._map, self.memory(element), element)
+        partition = self.memory(element)
+        partition.reader.limits = await self._limits.current()
+        messages = await asyncio.to_thread(self._map, partition, element)
         return await self._publisher.send(messages)
 
     def _map(self, partition: Partition, element: Element) -> list[Outgoing]:
