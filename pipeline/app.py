@@ -234,8 +234,6 @@ async def _work(settings: Settings, stages: Sequence[str] | None) -> int:
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    for sentence in settings.in_clear():
-        log.warning(sentence)
     pipeline = Pipeline(
         settings, stages, writer=lambda: connect_writer(settings), on_failure=lambda error: _exit(EXIT_WATCHDOG, error)
     )

@@ -27,7 +27,13 @@ from pipeline.clock import monotonic
 from pipeline.commands.terminal import terminal
 from pipeline.demo.healthy import all_events
 from pipeline.demo.recording import recording_of
-from pipeline.embedded import embedded_broker, embedded_database, remove_connection_file, write_connection_file
+from pipeline.embedded import (
+    embedded_broker,
+    embedded_database,
+    embedded_settings,
+    remove_connection_file,
+    write_connection_file,
+)
 from pipeline.embedded.connection_file import DEFAULT_PATH
 from pipeline.embedded.database import Database
 from pipeline.player import Player, readers
@@ -130,11 +136,7 @@ def _migrated(database: Database) -> Client:
 
 def _settings(kafka: str, database: Database) -> Settings:
     return load_settings(
-        kafka=kafka,
-        clickhouse_url=database.url,
-        clickhouse_user=database.user,
-        clickhouse_password=database.password,
-        clickhouse_database="aftermath",
+        **embedded_settings(kafka, database),
         recorded=True,
         limits_file=LIMITS,
         rules_dir=None,

@@ -5,10 +5,13 @@ watched, live. Everything is gone when it ends.
 """
 
 import argparse
+import logging
 from typing import Any
 
 from pipeline.settings import STAGE_NAMES, load_settings
 from schemas.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -25,12 +28,21 @@ def run(args: argparse.Namespace) -> int:
         return _embedded(args, overrides)
     from pipeline.app import run_worker
 
-    return run_worker(load_settings(**overrides), args.stage)
+    settings = load_settings(**overrides)
+    for sentence in settings.in_clear():
+        log.warning(sentence)
+    return run_worker(settings, args.stage)
 
 
 def _embedded(args: argparse.Namespace, overrides: dict[str, Any]) -> int:
     from pipeline.app import run_worker
-    from pipeline.embedded import embedded_broker, embedded_database, remove_connection_file, write_connection_file
+    from pipeline.embedded import (
+        embedded_broker,
+        embedded_database,
+        embedded_settings,
+        remove_connection_file,
+        write_connection_file,
+    )
     from pipeline.embedded.connection_file import DEFAULT_PATH
     from schemas.topics import ALL
     from sinks.clickhouse import migrations
@@ -45,11 +57,7 @@ def _embedded(args: argparse.Namespace, overrides: dict[str, Any]) -> int:
         migrations.migrate(client)
         client.close()
         settings = load_settings(
-            kafka=kafka,
-            clickhouse_url=database.url,
-            clickhouse_user=database.user,
-            clickhouse_password=database.password,
-            clickhouse_database="aftermath",
+            **embedded_settings(kafka, database),
             **overrides,
         )
         write_connection_file(DEFAULT_PATH, kafka, database)

@@ -2,10 +2,12 @@
 
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from pipeline.embedded import embedded_settings
 from pipeline.kafka_connection import KafkaConnection
 from pipeline.settings import Settings, load_settings
 from pipeline.transport import credentials
@@ -97,6 +99,16 @@ def test_a_password_without_tls_is_said_once_each_and_one_over_tls_is_not() -> N
         load_settings(**LOGIN, kafka_tls=True, clickhouse_password=OURS, clickhouse_url="https://db").in_clear() == []
     )
     assert load_settings().in_clear() == []
+
+
+def test_what_is_embedded_is_reached_in_clear_whatever_is_set_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AFTERMATH_KAFKA_TLS", "true")
+    for name, value in LOGIN.items():
+        monkeypatch.setenv(f"AFTERMATH_{name.upper()}", value)
+    database = SimpleNamespace(url="http://127.0.0.1:1", user="default", password="made")
+    found = load_settings(**embedded_settings("127.0.0.1:2", database))  # type: ignore[arg-type]
+    assert found.kafka_connection == KafkaConnection(servers="127.0.0.1:2")
+    assert found.clickhouse_url == "http://127.0.0.1:1"
 
 
 def test_secrets_do_not_show(caplog: pytest.LogCaptureFixture) -> None:
