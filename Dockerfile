@@ -21,6 +21,8 @@ FROM python:3.11-slim
 LABEL org.opencontainers.image.title="aftermath" org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/aftermath/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 COPY --from=build /opt/aftermath /opt/aftermath
+# Where the journal's volume goes: a named one takes its owner from here.
+RUN install -d -m 0700 -o 10001 -g 10001 /var/lib/aftermath
 # A number, so that Kubernetes can see that it is not root. The working directory stays empty and is not written to.
 USER 10001:10001
 WORKDIR /tmp

@@ -9,12 +9,16 @@ archive.effects@3 at the third time it gets there. Unset, a point costs one look
     notify.sent          the receiver has the page, and the outbox does not know
     snapshot.chunk.N     a chunk of a snapshot is written, its manifest is not
     snapshot.manifest    a snapshot is whole, and its offset is not committed
+    reading.TEXT         a message that holds TEXT is about to be decoded
 """
 
 import os
 from collections import Counter
+from collections.abc import Iterable
+from typing import Protocol
 
 FAIL_AT = "AFTERMATH_FAIL_AT"
+READING = "reading."
 KILLED = 137  # what a shell says of SIGKILL
 
 _reached: Counter[str] = Counter()
@@ -29,4 +33,20 @@ def end_here(point: str) -> None:
     if name == point:
         _reached[point] += 1
         if _reached[point] >= int(times or 1):
+            os._exit(KILLED)
+
+
+class Holding(Protocol):
+    """A message."""
+
+    @property
+    def value(self) -> bytes | None: ...
+
+
+def end_on(records: Iterable[Holding]) -> None:
+    """End the process if one of these messages was asked for."""
+    wanted = os.environ.get(FAIL_AT, "")
+    if wanted.startswith(READING):
+        text = wanted.removeprefix(READING).encode()
+        if any(text in (record.value or b"") for record in records):
             os._exit(KILLED)

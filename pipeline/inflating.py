@@ -19,6 +19,7 @@ from aiokafka.record._crecords import default_records, legacy_records
 from aiokafka.structs import ConsumerRecord
 
 from schemas.codecs import Unread
+from schemas.errors import Reason
 
 MOST_BYTES = 16_000_000  # a producer of the usual settings fills a batch up to 1 MB before it compresses it
 XERIAL_HEADER = b"\x82SNAPPY\x00"
@@ -104,7 +105,9 @@ class BoundedRecords(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafk
         last = batch.next_offset - 1
         stamp, kind = batch.max_timestamp, batch.timestamp_type
         value = Unread(
-            f"a batch of {last - batch.base_offset + 1} messages that unfolds to more than {MOST_BYTES} bytes"
+            f"a batch of {last - batch.base_offset + 1} messages that unfolds to more than {MOST_BYTES} bytes;"
+            " send smaller batches",
+            Reason.TOO_LARGE,
         )
         return ConsumerRecord(*self._tp, last, stamp, kind, None, value, None, -1, 0, ())
 

@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     session_timeout_seconds: int = Field(10, ge=6, le=300)
     snapshot_seconds: float = Field(30.0, ge=0.0, le=3600)  # at least so long between two snapshots of a partition
     commit_interval_seconds: float = Field(1.0, ge=0.05, le=60)
+    # What is being read, so that a message that kills the process is known to the next one: must outlive the process
+    journal_dir: Path = Path(tempfile.gettempdir()) / f"aftermath-{os.getuid()}"
     stop_seconds: float = Field(25.0, ge=2, le=600)  # told to stop: so long at most, then exit code 75
 
     @field_validator("kafka")

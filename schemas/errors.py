@@ -40,6 +40,7 @@ class Reason(StrEnum):
     NEGATIVE_NUMBER = "negative_number"
     NOT_FINITE = "not_finite"
     TEXT_TOO_LONG = "text_too_long"
+    CRASHES = "crashes"  # the process died each time it was read
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,14 @@ import pytest
 from pipeline.embedded import Database, MockKafka, embedded_database
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _journal_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Workers that are killed leave files; here, and to the processes that tests start, they are the tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AFTERMATH_JOURNAL_DIR", str(tmp_path_factory.mktemp("journal")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[MockKafka]:
     """Every topic of Aftermath; make topics of your own for a test with `create_topic`."""

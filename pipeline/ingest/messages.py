@@ -11,6 +11,7 @@ from pipeline.ingest.log_records import cluster_events
 from pipeline.ingest.metric_points import Memory, metric_points
 from pipeline.ingest.telemetry import Telemetry, UnmappableError
 from pipeline.ingest.whole import completed
+from schemas.codecs import Unread
 from schemas.errors import Reason
 from schemas.resources import scope_of
 from schemas.topics import MAX_MESSAGE_BYTES, OTLP_LOGS, OTLP_METRICS, OTLP_SPANS
@@ -58,6 +59,8 @@ class Reader:
     def read(self, topic: str, value: bytes | None) -> Mapped:
         """The events of one message of this topic."""
         try:
+            if isinstance(value, Unread):
+                raise UnmappableError(value.reason, value.why)
             if not value:
                 raise UnmappableError(Reason.EMPTY, "no value; send OTLP")
             if len(value) > MAX_MESSAGE_BYTES:

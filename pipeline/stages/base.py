@@ -21,6 +21,7 @@ import faust
 
 from pipeline.fail_at import end_here
 from pipeline.frontier import Element
+from pipeline.journal import Journal
 from pipeline.settings import MEGABYTE, Settings, check_faust_settings, faust_settings
 from pipeline.transport import BatchConsumer, BatchTransport, Restore, StaleElementError, credentials
 from schemas.errors import AftermathError, Outcome, Reason
@@ -68,6 +69,7 @@ class Stage(ABC, Generic[Memory]):
         self._memories: dict[tuple[str, int], Memory] = {}
         self._read_to: dict[tuple[str, int], int] = {}
         self._epoch = 0
+        self.journal = Journal(settings.journal_dir, settings.group(self.name))
         self._effects: set[asyncio.Task[None]] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_closing = False
@@ -167,6 +169,9 @@ class Stage(ABC, Generic[Memory]):
         for task in (*self._tasks, *self._effects):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._effects, return_exceptions=True)
+        if self._idle.is_set():  # else a thread still decodes
+            is_ours = self.app is not None and self.consumer.epoch == self._epoch
+            self.journal.close(forget=is_ours)
         if self.app is not None:
             try:
                 async with asyncio.timeout(LEAVE_SECONDS):
@@ -227,6 +232,7 @@ class Stage(ABC, Generic[Memory]):
         if epoch != self._epoch:
             self._memories.clear()
             self._read_to.clear()
+            self.journal.close(forget=False)
             self._epoch = epoch
             await self.begin_epoch(epoch)
 

@@ -69,6 +69,7 @@ class Detect(SavingStage[Partition]):
         return self._publisher
 
     async def open(self) -> None:
+        self.journal.open()
         self._publisher = Publisher(self.settings.kafka_connection, self.settings.group(self.name))
         if not self.settings.recorded:
             await self._limits.current()
@@ -96,8 +97,8 @@ class Detect(SavingStage[Partition]):
         partition = self.memory(element)
         if not self.settings.recorded:
             partition.operator.limits = await self._limits.current()
-        messages = await asyncio.to_thread(self._read, partition, element)
-        return await self.publisher.send(messages)
+        parts = await asyncio.to_thread(self.journal.guard, element, lambda part: self._read(partition, part))
+        return await self.publisher.send([message for part in parts for message in part])
 
     def _read(self, partition: Partition, element: Element) -> list[Outgoing]:
         batch = element.batch()

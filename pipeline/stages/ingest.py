@@ -48,6 +48,7 @@ class Ingest(Stage[Partition]):
         self._publisher: Publisher | None = None
 
     async def open(self) -> None:
+        self.journal.open()
         self._publisher = Publisher(self.settings.kafka_connection, self.settings.group(self.name))
         await self._limits.current()
 
@@ -65,8 +66,8 @@ class Ingest(Stage[Partition]):
             raise RuntimeError("ingest is not open: start() opens it before it reads")
         partition = self.memory(element)
         partition.reader.limits = await self._limits.current()
-        messages = await asyncio.to_thread(self._map, partition, element)
-        return await self._publisher.send(messages)
+        parts = await asyncio.to_thread(self.journal.guard, element, lambda part: self._map(partition, part))
+        return await self._publisher.send([message for part in parts for message in part])
 
     def _map(self, partition: Partition, element: Element) -> list[Outgoing]:
         messages: list[Outgoing] = []

@@ -5,20 +5,21 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from schemas.errors import Rejected
+from schemas.errors import Reason, Rejected
 
 TICK = b'{"type": "tick"}'  # appended to an idle partition so that its watermark moves
 
 
 class Unread(bytes):
-    """Stands for a value that was not taken out of its batch: empty, and why."""
+    """Stands for a value that nobody reads: empty, and why."""
 
-    def __new__(cls, why: str) -> "Unread":
+    def __new__(cls, why: str, reason: Reason) -> "Unread":
         self = super().__new__(cls)
-        self.why = why
+        self.why, self.reason = why, reason
         return self
 
     why: str
+    reason: Reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ def _grouped(values: Values, left_out: Sequence[int], bad: list[Bad]) -> dict[by
 
 def _why_empty(value: bytes | None) -> tuple[Reason, str]:
     if isinstance(value, Unread):
-        return Reason.TOO_LARGE, f"{value.why}; send smaller batches"
+        return value.reason, value.why
     return Reason.EMPTY, "no value; these topics are not compacted, send an event"
 
 

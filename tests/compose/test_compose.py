@@ -193,12 +193,13 @@ def test_workers_start_after_setup_and_are_given_longer_to_stop_than_they_take()
         assert int(worker["stop_grace_period"].removesuffix("s")) > Settings.model_fields["stop_seconds"].default
 
 
-def test_workers_can_write_nothing_but_a_temporary_folder() -> None:
+def test_workers_can_write_nothing_but_a_temporary_folder_and_their_journal() -> None:
     for worker in workers().values():
         assert worker["read_only"] is True
         assert worker["tmpfs"] == ["/tmp"]
         assert worker["cap_drop"] == ["ALL"]
-        assert all(volume.endswith(":ro") for volume in worker["volumes"])
+        writable = [volume for volume in worker["volumes"] if not volume.endswith(":ro")]
+        assert writable == [f"journal:{environment(worker)['AFTERMATH_JOURNAL_DIR']}"]
 
 
 def test_images_are_pinned_to_a_version() -> None:

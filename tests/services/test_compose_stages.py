@@ -27,14 +27,16 @@ JOIN_SECONDS = 90.0
 AFTERMATH = Path(sys.executable).with_name("aftermath")  # the image's entrypoint
 
 
-def adapted(service: Mapping[str, Any], kafka: str, prefix: str) -> dict[str, str]:
+def adapted(service: Mapping[str, Any], kafka: str, prefix: str, folder: Path) -> dict[str, str]:
     """The service's environment, with the addresses of this machine in the place of those of the network."""
     told = {name: value for name, value in service["environment"].items() if name.startswith("AFTERMATH_")}
-    files = {target: source for source, target, _ in (volume.split(":") for volume in service["volumes"])}
+    files = {target: source for source, target, *_ in (volume.split(":") for volume in service["volumes"])}
     told["AFTERMATH_KAFKA"] = kafka
     told["AFTERMATH_CLICKHOUSE_URL"] = "http://127.0.0.1:1"  # a stage must start while it is down
     told["AFTERMATH_LIMITS_FILE"] = str(ROOT / files[told["AFTERMATH_LIMITS_FILE"]])
     told["AFTERMATH_GROUP_PREFIX"] = prefix
+    assert told["AFTERMATH_JOURNAL_DIR"] in files
+    told["AFTERMATH_JOURNAL_DIR"] = str(folder / "journal")
     return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **told}
 
 
@@ -74,7 +76,7 @@ def test_every_stage_starts_joins_its_group_and_stops_with_0_when_told(real_kafk
     with ExitStack() as stack:
         started = {
             stage: stack.enter_context(
-                process(stage, adapted(service, settings.kafka, settings.group_prefix), tmp_path)
+                process(stage, adapted(service, settings.kafka, settings.group_prefix, tmp_path), tmp_path)
             )
             for stage, service in workers().items()
         }
