@@ -1,4 +1,4 @@
-"""The beds: a mock cluster for each test, an embedded ClickHouse behind a port that fails, a real Kafka."""
+"""The beds: a mock cluster for each test, an embedded ClickHouse behind a port that fails."""
 
 import gc
 import uuid
@@ -15,10 +15,9 @@ from sinks.clickhouse.client import connect
 from tests.faults.broker import FaultyBroker
 from tests.faults.load import Load
 from tests.faults.sink import FaultySink
-from tests.services.conftest import real_kafka, recorded_settings
 from tests.stages.conftest import settings, sink, started
 
-__all__ = ["real_kafka", "recorded_settings", "settings", "sink", "started"]
+__all__ = ["settings", "sink", "started"]
 
 HERE = Path(__file__).parent
 

@@ -19,8 +19,31 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from alerts.page import Pages
+from alerts.receivers import ReceiverConfig, build
+from alerts.retry import RetryPolicy
+from alerts.rules.model import Rule
+from pipeline.settings import Settings
+from pipeline.stages.base import StageError
+from pipeline.stages.notify import Notify
+from tests.builders import T0
+
 TAKEN = ("200", "drop", "drip")
 DRIP_SECONDS = 0.2
+TIMEOUT_SECONDS = 0.5
+
+
+def rule_for(*receivers: str) -> dict[str, Any]:
+    """Pages every feedback loop to these receivers."""
+    return {
+        "id": "feedback_loop",
+        "title": "An agent is looping",
+        "when": {"kind": "feedback_loop"},
+        "mode": "page",
+        "receivers": sorted(receivers),
+        "runbook": "alerts/rules/README.md#feedback_loop",
+        "owner": "on-call",
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +77,7 @@ class FaultyReceiver:
         """The environment of a worker whose pages come here, for every feedback loop."""
         rules = folder / "rules"
         rules.mkdir()
-        rule = {
-            "id": "feedback_loop",
-            "title": "An agent is looping",
-            "when": {"kind": "feedback_loop"},
-            "mode": "page",
-            "receivers": ["hook"],
-            "runbook": "alerts/rules/README.md#feedback_loop",
-            "owner": "on-call",
-        }
-        (rules / "feedback_loop.yml").write_text(json.dumps(rule))  # JSON is YAML
+        (rules / "feedback_loop.yml").write_text(json.dumps(rule_for("hook")))  # JSON is YAML
         return {
             "AFTERMATH_RULES_DIR": str(rules),
             "AFTERMATH_RECEIVERS": json.dumps({"hook": {"kind": "webhook", "url": self.url, "allow_private": True}}),
@@ -95,6 +109,21 @@ class FaultyReceiver:
         self.is_over.set()
         self._server.shutdown()
         self._server.server_close()
+
+
+def notify_to(settings: Settings, **receivers: FaultyReceiver) -> tuple[Notify, list[StageError]]:
+    """notify with the webhook of the product for each receiver, and retries ten times as quick."""
+    errors: list[StageError] = []
+    rule = Rule.model_validate(rule_for(*receivers))
+    configs = {
+        name: ReceiverConfig.model_validate(
+            {"kind": "webhook", "url": receiver.url, "allow_private": True, "timeout_seconds": TIMEOUT_SECONDS}
+        )
+        for name, receiver in receivers.items()
+    }
+    made = build(configs, now=lambda: T0, pages=Pages([rule]))
+    retry = RetryPolicy(base_seconds=0.1, cap_seconds=0.5)
+    return Notify(settings, errors.append, rules=[rule], receivers=made, retry=retry), errors
 
 
 class _Server(ThreadingHTTPServer):

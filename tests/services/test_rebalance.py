@@ -1,16 +1,20 @@
 """Two workers of one group: partitions move, elements in hand are dropped and read again, nothing is lost."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from alerts.rules.samples import sample_incident
 from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.base import Stage, StageError
-from schemas.topics import TRACES
-from tests.stages.conftest import until
+from schemas.codecs.single import encode_incident
+from schemas.topics import INCIDENTS, TRACES, Topic
+from tests.faults.receiver import FaultyReceiver, notify_to
+from tests.stages.conftest import Start, until
 
 
 class Slow(Stage[list[int]]):
@@ -39,11 +43,11 @@ class Slow(Stage[list[int]]):
 
 
 @pytest.fixture
-async def started() -> AsyncIterator[Callable[[Slow], Awaitable[None]]]:
+async def started() -> AsyncIterator[Start]:
     """Start a worker; at the end of the test whatever still runs is stopped."""
-    running: list[Slow] = []
+    running: list[Stage[Any]] = []
 
-    async def start(worker: Slow) -> None:
+    async def start(worker: Stage[Any]) -> None:
         running.append(worker)
         await worker.start()
 
@@ -60,9 +64,19 @@ def produce(kafka: str, count: int) -> None:
     assert producer.flush(20) == 0
 
 
-def committed(kafka: str, group: str) -> list[int]:
+def tell(kafka: str, *names: str) -> None:
+    """An incident of each name, in turn to the partitions."""
+    producer = Producer({"bootstrap.servers": kafka, "log_level": 0})
+    for number, name in enumerate(names):
+        fields = {"incident_id": name, "kind": "feedback_loop", "tenant": "acme", "severity": "critical"}
+        incident = encode_incident(sample_incident({**fields, "status": "open"}))
+        producer.produce(INCIDENTS.name, incident, partition=number % INCIDENTS.partitions)
+    assert producer.flush(20) == 0
+
+
+def committed(kafka: str, group: str, topic: Topic = TRACES) -> list[int]:
     consumer = Consumer({"bootstrap.servers": kafka, "group.id": group, "log_level": 0})
-    places = [TopicPartition(TRACES.name, number) for number in range(TRACES.partitions)]
+    places = [TopicPartition(topic.name, number) for number in range(topic.partitions)]
     offsets = [place.offset for place in consumer.committed(places, timeout=20)]
     consumer.close()
     return offsets
@@ -70,7 +84,7 @@ def committed(kafka: str, group: str) -> list[int]:
 
 @pytest.mark.fault("F07")
 async def test_partitions_that_move_to_a_new_worker_and_back_lose_nothing(
-    recorded_settings: Settings, started: Callable[[Slow], Awaitable[None]]
+    recorded_settings: Settings, started: Start
 ) -> None:
     settings = recorded_settings
     kafka, group = settings.kafka, settings.group("slow")
@@ -102,3 +116,35 @@ async def test_partitions_that_move_to_a_new_worker_and_back_lose_nothing(
     for worker in (first, second):
         assert worker.errors == []
         assert len({(partition, epoch) for partition, epoch, _ in worker.begun}) == len(worker.begun)
+
+
+@pytest.mark.fault("F40")
+async def test_two_workers_that_see_incidents_while_partitions_move_send_one_dedup_key_for_each(
+    recorded_settings: Settings, started: Start
+) -> None:
+    kafka, group = recorded_settings.kafka, recorded_settings.group("notify")
+    with FaultyReceiver() as receiver:
+        first, errors = notify_to(recorded_settings, hook=receiver)
+        second, more_errors = notify_to(recorded_settings, hook=receiver)
+        await started(first)
+        await until(lambda: first.consumer.frontiers(), seconds=60)
+        told = [f"before-{number}" for number in range(8)]
+        await asyncio.to_thread(tell, kafka, *told)
+        await started(second)
+        end = asyncio.get_running_loop().time() + 90
+        while {len(worker.consumer.frontiers()) for worker in (first, second)} != {INCIDENTS.partitions // 2}:
+            assert asyncio.get_running_loop().time() < end, "the partitions are not shared"
+            told += (new := [f"between-{len(told) + number}" for number in range(4)])
+            await asyncio.to_thread(tell, kafka, *new)
+            await asyncio.sleep(0.05)
+        told += (new := [f"after-{number}" for number in range(8)])
+        await asyncio.to_thread(tell, kafka, *new)
+        while sum(await asyncio.to_thread(committed, kafka, group, INCIDENTS)) != len(told):
+            assert asyncio.get_running_loop().time() < end, "not all incidents are done with"
+            await asyncio.sleep(0.1)
+        keys: dict[str, set[str]] = {}
+        for page in receiver.pages:
+            keys.setdefault(page.incident, set()).add(page.dedup_key)
+    assert keys.keys() == set(told)
+    assert all(len(found) == 1 for found in keys.values())
+    assert errors + more_errors == []
