@@ -7,6 +7,7 @@ retention, no transactions, and keeps about 5 MB a partition. Close every client
 
 import ctypes as c
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -40,6 +41,7 @@ SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "mock_group_initial_rebalance_delay_ms": (None, [PTR, I32]),
     "mock_set_apiversion": (INT, [PTR, I16, I16, I16]),
 }
+PAUSE_SECONDS = 0.0005  # before a command: one that comes while the cluster still ends the last one waits up to 1 s
 BROKER = 1  # brokers are numbered from 1, and mostly there is one
 PRODUCE, FETCH, METADATA, OFFSET_COMMIT, OFFSET_FETCH = 0, 1, 3, 8, 9
 FIND_COORDINATOR, JOIN_GROUP, HEARTBEAT, LEAVE_GROUP, SYNC_GROUP = 10, 11, 12, 13, 14
@@ -94,6 +96,7 @@ class MockKafka:
     def __call__(self, command: str, *arguments: Any) -> None:
         if not self._cluster:
             raise RuntimeError(f"{command}: the embedded broker is closed")
+        time.sleep(PAUSE_SECONDS)
         if code := getattr(self._library, f"rd_kafka_mock_{command}")(self._cluster, *arguments):
             raise RuntimeError(f"the embedded broker answered {code} to {command}{arguments}")
 
