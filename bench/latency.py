@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +42,7 @@ from pipeline.player import flush, new_producer, partition_for
 from pipeline.settings import Settings
 from schemas.codecs.single import decode_incident, decode_record, encode_event
 from schemas.events import ClusterEvent, MetricPoint
-from schemas.signals import Reduced, Signal
+from schemas.signals import Marker, Reduced, Signal
 from schemas.times import MICROS
 from schemas.topics import EVENTS, INCIDENTS, METRICS, SIGNALS, TRACES
 from sinks.clickhouse import migrations
@@ -170,7 +171,7 @@ def incidents(rate: float, seconds: float, cores: tuple[int, int]) -> None:
                     begins=begins, rate=rate, stuck_every=STUCK_EVERY,
                 )  # fmt: skip
                 loops, latest = publish(load, kafka.bootstrap)
-            appended = append_times(kafka.bootstrap)
+            appended = append_times(kafka.bootstrap, loops)
             client.close()
     finally:
         kafka.remove()
@@ -188,23 +189,31 @@ def incidents(rate: float, seconds: float, cores: tuple[int, int]) -> None:
         print(f"  {where:<20} ms after it could be known: {shown(took) if len(took) > 1 else 'none'}{missing}")
 
 
-def append_times(kafka: str) -> dict[str, dict[str, int]]:
-    """When the first signal and the first incident of each session were appended, as the broker stamped them."""
+def append_times(kafka: str, loops: dict[str, int]) -> dict[str, dict[str, int]]:
+    """When each session's first signal, the last source's marker of its pane, and its first incident were appended.
+
+    Until that marker correlate must wait; all of them as the broker stamped them.
+    """
     signals: dict[str, int] = {}
     incidents: dict[str, int] = {}
+    marked: dict[int, dict[tuple[str, int], int]] = defaultdict(dict)  # pane -> source and partition -> when
     for message in messages(kafka, SIGNALS):
         found = decode_record(message.value())
-        if isinstance(found, Reduced) and isinstance(found.row, Signal):
+        if isinstance(found, Marker):
+            _earliest(marked[found.pane], (found.source, message.partition()), message)
+        elif isinstance(found, Reduced) and isinstance(found.row, Signal):
             _earliest(signals, str(found.row.session_id), message)
     for message in messages(kafka, INCIDENTS):
         for session in decode_incident(message.value()).session_ids:
             _earliest(incidents, session, message)
-    return {SIGNALS.name: signals, INCIDENTS.name: incidents}
+    panes = {name: RULES.pane_of(at) for name, at in loops.items()}
+    markers = {name: max(marked[pane].values()) for name, pane in panes.items() if pane in marked}
+    return {SIGNALS.name: signals, "all markers": markers, INCIDENTS.name: incidents}
 
 
-def _earliest(found: dict[str, int], session: str, message: Any) -> None:
+def _earliest(found: "dict[Any, int]", what: Any, message: Any) -> None:
     at = message.timestamp()[1] * 1_000
-    found[session] = min(found.get(session, at), at)
+    found[what] = min(found.get(what, at), at)
 
 
 def batch_of_one(events: int) -> None:

@@ -56,7 +56,8 @@ def detect(used: Used, pane: int, pane_size: int, memory: Memory[Key, Times], li
     signals = []
     for row in sorted(sums.iter_rows(named=True), key=lambda row: tuple(str(row[name]) for name in BY)):
         seen = memory.get((row["tenant"], row["tool_name"]), pane)
-        usual = median(seen.took) if len(seen.took) >= ENOUGH else None
+        can_be_stuck = len(seen.took) >= ENOUGH and row["duration_ms"] >= LEAST_MS  # together: so no call was longer
+        usual = median(seen.took) if can_be_stuck else None
         longest = round(row["duration_ms"] - (row["calls"] - 1) * usual) if usual is not None else 0
         if usual is None or not _is_stuck(longest, max(1, usual), seen.took):
             seen.took.append(row["duration_ms"] // row["calls"])

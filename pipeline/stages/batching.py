@@ -1,7 +1,8 @@
 """Stages that write rows: what arrived while the last write ran is the next one.
 
 1 `rows` turns an element into frames, a table each; 2 the flush task, which needs no further input to run (H6), takes
-everything that waits and writes it, a table at a time; 3 then all its elements are confirmed. A dependency that is down
+everything that waits and writes it, a table at a time; 3 then all its elements are confirmed. Nothing waits for
+company: a write begins at once, but `gap_seconds` after the last one began. A dependency that is down
 is waited for, with growing pauses and the same insert token, for ever: reading pauses by itself once the bytes in
 flight reach their bound.
 """
@@ -9,6 +10,7 @@ flight reach their bound.
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from abc import abstractmethod
 from collections import defaultdict
@@ -32,8 +34,8 @@ log = logging.getLogger(__name__)
 Memory = TypeVar("Memory")
 Rows = Mapping[str, pl.DataFrame]
 
-GATHER_SECONDS = 0.3  # after the first element, so that slow traffic does not become one insert a message
-ENOUGH_BYTES = 4 * MEGABYTE  # gathered: write at once
+GAP_SECONDS = 0.3  # between the beginnings of two writes, so that slow traffic does not become one insert a message
+ENOUGH_BYTES = 4 * MEGABYTE  # waiting: write at once
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 5.0  # also the longest time until a sink that is back gets rows
 
@@ -67,13 +69,18 @@ class BatchingStage(Stage[Memory]):
         self._writer = writer
         self._waiting: list[tuple[Element, Rows, asyncio.Future[None]]] = []
         self._waiting_bytes = 0
-        self._has_some = asyncio.Event()
-        self._has_enough = asyncio.Event()
+        self._began_at = -math.inf  # the last write, by the loop's clock
+        self._gap_seconds = math.inf  # the least of what waits
+        self._news = asyncio.Event()
         self._publisher: Publisher | None = None  # made for the first row that is refused: most workers never have one
 
     @abstractmethod
     def rows(self, element: Element) -> Rows:
         """The rows of an element by table; runs in a thread, one element at a time, in offset order."""
+
+    def gap_seconds(self, topic: str) -> float:
+        """How long after the last write began rows of this topic may wait for the next one."""
+        return GAP_SECONDS
 
     async def open(self) -> None:
         self.run_beside(self._flush(), "flush")
@@ -86,9 +93,8 @@ class BatchingStage(Stage[Memory]):
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((element, rows, future))
         self._waiting_bytes += element.size
-        self._has_some.set()
-        if self._waiting_bytes >= ENOUGH_BYTES:
-            self._has_enough.set()
+        self._gap_seconds = min(self._gap_seconds, self.gap_seconds(element.topic))
+        self._news.set()
         return future
 
     async def close(self) -> None:
@@ -96,22 +102,32 @@ class BatchingStage(Stage[Memory]):
             await self._publisher.close()
 
     async def finish(self) -> None:
-        self._has_enough.set()
+        self._news.set()
 
     async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            await self._has_some.wait()
-            with contextlib.suppress(TimeoutError):  # what there is will do
-                async with asyncio.timeout(GATHER_SECONDS):
-                    await self._has_enough.wait()
+            await self._until_due(loop)
             taken, self._waiting, self._waiting_bytes = self._waiting, [], 0
-            self._has_some.clear()
-            if not self._is_closing:
-                self._has_enough.clear()
+            self._gap_seconds, self._began_at = math.inf, loop.time()
             await self._write(taken)
             for _, _, future in taken:
                 if not future.done():
                     future.set_result(None)
+
+    async def _until_due(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Returns when something waits, and long enough after the last write began or because there is enough."""
+        while True:
+            self._news.clear()
+            if not self._waiting:
+                await self._news.wait()
+                continue
+            left = self._began_at + self._gap_seconds - loop.time()
+            if left <= 0 or self._waiting_bytes >= ENOUGH_BYTES or self._is_closing:
+                return
+            with contextlib.suppress(TimeoutError):  # what there is will do
+                async with asyncio.timeout(left):
+                    await self._news.wait()
 
     async def _write(self, taken: list[tuple[Element, Rows, asyncio.Future[None]]]) -> None:
         parts: dict[str, list[tuple[Element, pl.DataFrame]]] = defaultdict(list)

@@ -5,13 +5,14 @@
     notifications.v1  -> notifications
     dead_letters.v1   -> dead_letters, a redacted preview
 
+What is said of incidents is written sooner than what was used: somebody may be waiting for it.
 A row that comes twice (another run of detect, a revision produced again) has the same key, and the tables fold it.
 """
 
 from pipeline.frontier import Element
-from pipeline.stages.batching import BatchingStage, Rows
-from schemas.codecs.single import decode, decode_incident, decode_record
-from schemas.signals import Reduced, Signal, Usage
+from pipeline.stages.batching import GAP_SECONDS, BatchingStage, Rows
+from schemas.codecs.single import decode, decode_incident, decode_rows
+from schemas.signals import Signal, Usage
 from schemas.topics import DEAD_LETTERS, INCIDENTS, NOTIFICATIONS, SIGNALS
 from sinks.clickhouse.rows import (
     dead_letter_frame,
@@ -23,6 +24,9 @@ from sinks.clickhouse.rows import (
 )
 from sinks.dead_letters import preview_row
 
+SOON_SECONDS = 0.05  # instead of GAP_SECONDS: the revisions of one pane come within that
+SOON = frozenset({INCIDENTS.name, NOTIFICATIONS.name})
+
 
 class Record(BatchingStage[None]):
     """One worker's share of the four topics."""
@@ -30,10 +34,13 @@ class Record(BatchingStage[None]):
     name = "record"
     topics = (SIGNALS.name, INCIDENTS.name, NOTIFICATIONS.name, DEAD_LETTERS.name)
 
+    def gap_seconds(self, topic: str) -> float:
+        return SOON_SECONDS if topic in SOON else GAP_SECONDS
+
     def rows(self, element: Element) -> Rows:
         values = [record.value for record in element.records if record.value is not None]
         if element.topic == SIGNALS.name:
-            rows = [message.row for message in map(decode_record, values) if isinstance(message, Reduced)]
+            rows = decode_rows(values, Signal, Usage)
             return {
                 "signals": signal_frame([row for row in rows if isinstance(row, Signal)]),
                 "agent_usage": usage_frame([row for row in rows if isinstance(row, Usage)]),

@@ -5,9 +5,10 @@ reason whether it came as Avro or as JSON. First each column as a whole is asked
 value in range, its bytes no more than the characters it may have); rows are looked at only in a column that said no.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from schemas.codecs.nesting import DEEPEST, bracket_count, too_deep_rows
@@ -25,18 +26,21 @@ from schemas.events import (
 from schemas.times import EARLIEST, LATEST
 
 Fault = tuple[Reason, str]
+Sizes = np.ndarray[Any, np.dtype[np.int64]]
+FEW = 500  # rows, up to which a list of all values is made sooner than the different ones are found
 SHOWN = 40  # characters of a wrong value that stand in a detail
 
 
-def faults(frame: pl.DataFrame, record: str) -> dict[int, Fault]:
+def faults(frame: pl.DataFrame, record: str, text_sizes: Mapping[str, Sizes] | None = None) -> dict[int, Fault]:
     """Row -> the first thing wrong with it, in the order of the columns; good rows are not in it.
 
-    The frame has the columns of the record's newest schema; others are ignored.
+    The frame has the columns of the record's newest schema; others are ignored. text_sizes: the bytes of each value of
+    every text column that has any, where whoever made the frame knows them.
     """
     found: dict[int, Fault] = {}
     closed, least = CLOSED_SETS[record], LEAST[record]
     times, json_columns = TIME_COLUMNS[record], JSON_COLUMNS[record]
-    for name in _suspects(frame, record):
+    for name in _suspects(frame, record, text_sizes):
         column = frame[name]
         if name in times:
             _time(column, found)
@@ -53,13 +57,13 @@ def faults(frame: pl.DataFrame, record: str) -> dict[int, Fault]:
     return found
 
 
-def _suspects(frame: pl.DataFrame, record: str) -> list[str]:
+def _suspects(frame: pl.DataFrame, record: str, text_sizes: Mapping[str, Sizes] | None) -> list[str]:
     """The columns that may hold a wrong value, mostly none. Asked of each column as a whole."""
     closed, least = CLOSED_SETS[record], LEAST[record]
     times, json_columns = TIME_COLUMNS[record], JSON_COLUMNS[record]
     if not frame.height:
         return []
-    sizes = _text_sizes(frame)
+    sizes = _text_sizes(frame) if text_sizes is None else text_sizes
     found = []
     for column in frame.get_columns():
         name, kind = column.name, column.dtype
@@ -71,7 +75,8 @@ def _suspects(frame: pl.DataFrame, record: str) -> list[str]:
         elif name in least:
             is_good = _lies_between(column, least[name], COUNT_LIMIT)
         elif name in closed:
-            is_good = set(column.unique().to_list()) <= {*closed[name], None}
+            some = column if len(column) <= FEW else column.unique()
+            is_good = set(some.to_list()) <= {*closed[name], None}
         elif kind == pl.Float64:
             is_good = bool(column.is_finite().all())
         elif kind == pl.String:
@@ -89,7 +94,7 @@ def _suspects(frame: pl.DataFrame, record: str) -> list[str]:
     return found
 
 
-def _text_sizes(frame: pl.DataFrame) -> dict[str, Any]:
+def _text_sizes(frame: pl.DataFrame) -> dict[str, Sizes]:
     """Bytes of each value of every text column that has any; 0 where it is null. One call for all columns."""
     wanted = [
         pl.col(column.name).str.len_bytes().fill_null(0)

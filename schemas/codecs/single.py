@@ -12,7 +12,7 @@ Ranges and closed sets are not judged here but on columns (`ranges.py`).
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from schemas.errors import Reason
 from schemas.events import AgentSpan, ClusterEvent, MetricPoint
 from schemas.incidents import NESTED_FIELDS, Incident
 from schemas.registry import Schema
-from schemas.signals import RECORDS, Action, Fact, Gap, Marker, Reduced, Signal, Usage, compact_json
+from schemas.signals import RECORDS, Action, Fact, Gap, Marker, Reduced, Row, Signal, Usage, compact_json
 
 HEADER_BYTES = 10
 LONGEST_VARINT = 10  # bytes of a 64-bit number, seven bits each
@@ -150,13 +150,38 @@ def decode_record(data: bytes) -> Reduced | Marker | Gap:
         return Marker(**value)
     if name == "gap":
         return Gap(**value)
+    row = _row(_row_bytes(name, value))
+    return Reduced(**value, row=row)
+
+
+def decode_rows(values: Iterable[bytes], *wanted: type[Row]) -> list[Row]:
+    """The rows of these kinds among messages of signals.v1; others are not read further than they say what they are.
+
+    Most rows are actions, the longest there are, and only correlate wants those. Raises UnreadableError.
+    """
+    found = []
+    for data in values:
+        if writer_of(data).name != "reduced_row":
+            continue
+        row = _row_bytes(*decode(data))
+        if RECORDS.get(writer_of(row).name) in wanted:
+            found.append(_row(row))
+    return found
+
+
+def _row_bytes(name: str, value: dict[str, Any]) -> bytes:
     if name != "reduced_row":
         raise UnreadableError(Reason.WRONG_TYPE, f"a {name} where a reduced_row, a marker or a gap belongs")
-    row_name, row = decode(value.pop("row"))
-    kind = RECORDS.get(row_name)
+    data: bytes = value.pop("row")
+    return data
+
+
+def _row(data: bytes) -> Row:
+    name, row = decode(data)
+    kind = RECORDS.get(name)
     if kind is None or kind is Marker or kind is Gap:
-        raise UnreadableError(Reason.WRONG_TYPE, f"a {row_name} inside a reduced_row")
-    return Reduced(**value, row=kind(**row))  # type: ignore[arg-type]  # Marker and Gap are ruled out above
+        raise UnreadableError(Reason.WRONG_TYPE, f"a {name} inside a reduced_row")
+    return kind(**row)  # type: ignore[return-value]  # Marker and Gap are ruled out above
 
 
 def encode_incident(incident: Incident) -> bytes:

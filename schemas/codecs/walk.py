@@ -13,7 +13,7 @@ Beside `polars.read_avro` and a proof of what it returned this takes a fourth of
 nothing that a message holds can end in a panic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -43,10 +43,14 @@ KEPT_WORDS = KEPT.view("<u4")
 
 @dataclass(frozen=True, slots=True)
 class Walked:
-    """The rows of the messages that were read, in order, and the places among the messages of those that were not."""
+    """The rows of the messages that were read, in order, and the places among the messages of those that were not.
+
+    text_sizes: the bytes of each value of every text column that has any; 0 where it is null.
+    """
 
     frame: pl.DataFrame
     left_out: list[int]
+    text_sizes: Mapping[str, Numbers]
 
 
 @dataclass(slots=True)
@@ -69,7 +73,7 @@ class _Column:
 def walk(messages: Sequence[bytes | None], schema: Schema) -> Walked:
     """One row a message, in the columns of their schema."""
     if not messages or any(field.type not in KINDS for field in schema.fields):
-        return Walked(pl.DataFrame(schema=schema.columns), list(range(len(messages))))
+        return Walked(pl.DataFrame(schema=schema.columns), list(range(len(messages))), {})
     whole = [message or b"" for message in messages]
     data = b"".join([*whole, PADDING])
     sizes = np.fromiter(map(len, whole), np.int64, len(whole))
@@ -90,7 +94,8 @@ def walk(messages: Sequence[bytes | None], schema: Schema) -> Walked:
         if not is_text.all():
             columns = [column.at(np.flatnonzero(is_text)) for column in columns]
             rows = rows[is_text]
-    return Walked(_frame(columns, texts, rows.size), np.delete(np.arange(len(whole)), rows).tolist())
+    text_sizes = {column.field.name: column.sizes for column in columns if column.sizes is not None}
+    return Walked(_frame(columns, texts, rows.size), np.delete(np.arange(len(whole)), rows).tolist(), text_sizes)
 
 
 def _has_header(data: bytes, starts: Numbers, sizes: Numbers, schema: Schema) -> Mask:

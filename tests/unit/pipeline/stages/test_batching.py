@@ -1,7 +1,7 @@
-"""A stage that writes rows is stopped while it gathers them."""
+"""When rows are written: the first at once, and what comes soon after it together; and a stop meanwhile."""
 
 import asyncio
-from types import SimpleNamespace
+from typing import Any
 
 import polars as pl
 
@@ -10,37 +10,77 @@ from pipeline.settings import Settings
 from pipeline.stages.base import StageError
 from pipeline.stages.batching import BatchingStage, Rows
 
-
-class Writes(BatchingStage[None]):
-    """One row for each element."""
-
-    name = "writes"
-    topics = ("numbers",)
-
-    def rows(self, element: Element) -> Rows:
-        return {"numbers": pl.DataFrame({"offset": [element.begin]})}
+NEVER = 3_600.0
 
 
-class Recorder:
+class Sink:
+    """Keeps the numbers that were written, by write."""
+
     def __init__(self) -> None:
-        self.tables: list[str] = []
+        self.written: list[list[int]] = []
 
-    def write(self, table: str, frame: pl.DataFrame, token: str) -> list[object]:
-        self.tables.append(table)
+    def write(self, table: str, frame: pl.DataFrame, token: str) -> list[Any]:
+        self.written.append(frame["n"].to_list())
         return []
 
 
-async def test_a_stop_without_grace_ends_the_flush_that_was_told_to_finish_a_moment_before() -> None:
-    errors: list[StageError] = []
-    sink = Recorder()
-    stage = Writes(Settings(), errors.append, writer=sink)
+class Numbers(BatchingStage[None]):
+    """One row an element: the offset where it begins."""
+
+    name = "numbers"
+    topics = ("slow", "soon")
+
+    def gap_seconds(self, topic: str) -> float:
+        return NEVER if topic == "slow" else 0.0
+
+    def rows(self, element: Element) -> Rows:
+        return {"numbers": pl.DataFrame({"n": [element.begin]})}
+
+
+class Message:
+    """A record of one offset."""
+
+    timestamp, timestamp_type, key, value = 0, 0, None, b""
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+
+
+def element(topic: str, at: int) -> Element:
+    return Element(topic, 0, [Message(at)], at, at + 1, 1, 0, 1)
+
+
+async def test_the_first_rows_are_written_at_once_and_later_ones_when_their_gap_is_over() -> None:
+    sink = Sink()
+    stage = Numbers(Settings(), lambda error: None, writer=sink)
     await stage.open()
-    record = SimpleNamespace(offset=0, timestamp=0, timestamp_type=1, key=None, value=b"x")
-    effect = await stage.take(Element("numbers", 0, [record], 0, 1, 0, 0, 1))
-    assert effect is not None
-    for _ in range(5):  # turns of the loop: now it waits for more rows
+    try:
+        first = await stage.take(element("slow", 1))
+        assert first is not None
+        await asyncio.wait_for(asyncio.shield(first), 10)
+        second, third = await stage.take(element("slow", 2)), await stage.take(element("slow", 3))
+        assert second is not None
+        assert third is not None
+        assert sink.written == [[1]]
+        soon = await stage.take(element("soon", 4))
+        assert soon is not None
+        await asyncio.wait_for(asyncio.gather(second, third, soon), 10)
+        assert sink.written == [[1], [2, 3, 4]]
+    finally:
+        await stage.stop(grace=0)
+
+
+async def test_a_stop_without_grace_ends_the_flush_that_was_told_to_finish_a_moment_before() -> None:
+    sink, errors = Sink(), list[StageError]()
+    stage = Numbers(Settings(), errors.append, writer=sink)
+    await stage.open()
+    first = await stage.take(element("slow", 1))
+    assert first is not None
+    await asyncio.wait_for(first, 10)
+    assert await stage.take(element("slow", 2)) is not None
+    for _ in range(5):  # turns of the loop: now it waits for its gap to be over
         await asyncio.sleep(0)
     await stage.finish()
     async with asyncio.timeout(5):
         assert await stage.stop(grace=0.0)
-    assert (sink.tables, errors) == ([], [])
+    assert (sink.written, errors) == ([[1]], [])

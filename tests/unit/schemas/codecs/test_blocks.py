@@ -253,6 +253,8 @@ def test_text_that_is_not_ascii_is_walked_too(text: str) -> None:
     assert walked.left_out == [3]
     assert walked.frame["summary"].to_list() == [None, text, None]
     assert walked.frame["agent_id"][1] == text
+    for name, sizes in walked.text_sizes.items():
+        assert sizes.tolist() == walked.frame[name].str.len_bytes().fill_null(0).to_list()
 
 
 def test_text_that_is_not_utf_8_is_left_out_wherever_it_stands() -> None:

@@ -172,6 +172,14 @@ def test_a_row_for_correlate_comes_back_with_its_source_pane_and_run(row: Row) -
     assert single.decode_record(single.encode_record(reduced)) == reduced
 
 
+def test_of_several_messages_only_the_wanted_kinds_of_rows_are_read() -> None:
+    marker = Marker(source="agent.traces.v1/3", pane=at(5), run="run-1", rows=17)
+    messages = [*(Reduced("agent.traces.v1/3", at(5), "run-1", row) for row in ROWS), marker]
+    values = [single.encode_record(message) for message in messages]
+    assert single.decode_rows(values, Signal, Usage) == [row for row in ROWS if isinstance(row, (Signal, Usage))]
+    assert single.decode_rows(values) == []
+
+
 def test_a_marker_comes_back() -> None:
     marker = Marker(source="agent.traces.v1/3", pane=at(5), run="run-1", rows=17)
     assert single.decode_record(single.encode_record(marker)) == marker
