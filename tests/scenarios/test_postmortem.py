@@ -4,16 +4,12 @@ UPDATE_GOLDEN=1 writes the files anew: read them before you commit. Only the sec
 """
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pipeline.demo.recording import recording_of
-from pipeline.demo.story import story
-from pipeline.embedded import Database
 from reports.lint import lint, load_rules
 from reports.postmortem.build import build
 from reports.postmortem.formats import FORMATS
@@ -21,7 +17,6 @@ from reports.postmortem.model import Document
 from reports.postmortem.verify import verify
 from sinks.clickhouse import incidents as stored
 from sinks.clickhouse.client import Client
-from tests.abuse.running import run
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(300)]
 GOLDEN = Path(__file__).parent / "golden"
@@ -45,10 +40,8 @@ class Read:
 
 
 @pytest.fixture(scope="module")
-def read(clickhouse: Database) -> Iterator[Read]:
-    with recording_of(story()) as recording:
-        ran = run(clickhouse, list(recording.messages()), limits=Path("pipeline/demo/limits.yml"), reading=_read)
-        yield ran.extra["read"]
+def read(demo: Client) -> Read:
+    return _read(demo)
 
 
 def _read(client: Client) -> Read:

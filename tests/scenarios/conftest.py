@@ -1,0 +1,33 @@
+"""The demo's story as the whole pipeline stored it: once for all who only ask, and put back what they change."""
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.demo.recording import recording_of
+from pipeline.demo.story import story
+from pipeline.embedded import Database
+from sinks.clickhouse import migrations
+from sinks.clickhouse.client import Client, connect
+from tests.abuse.running import run
+
+
+@pytest.fixture(scope="session")
+def demo(clickhouse: Database) -> Iterator[Client]:
+    """A database of its own with every row of the story, in tables that the migrations made."""
+    kept = connect(clickhouse.url, clickhouse.user, clickhouse.password, f"demo_{uuid.uuid4().hex[:8]}")
+    migrations.migrate(kept)
+
+    def keep(client: Client) -> None:
+        sql = "SELECT name FROM system.tables WHERE database = {d:String} AND engine LIKE '%MergeTree'"
+        for row in client.query(sql, {"d": client.database}):
+            if row["name"] != "schema_migrations":
+                kept.command(f"INSERT INTO {row['name']} SELECT * FROM {client.database}.{row['name']}")
+
+    with recording_of(story()) as recording:
+        run(clickhouse, list(recording.messages()), limits=Path("pipeline/demo/limits.yml"), reading=keep)
+    yield kept
+    kept.command(f"DROP DATABASE {kept.database}", use_database=False)
+    kept.close()
