@@ -87,6 +87,10 @@ def parser() -> argparse.ArgumentParser:
     postmortem.add_argument("words", nargs="+", metavar="ID | verify FILE", help="the id, or its first characters")
     postmortem.add_argument("--format", choices=("md", "html", "json"), default="md", help="default: md")
 
+    roundup = commands.add_parser("roundup", help="the weekly roundup: metrics, drift, security and governance")
+    roundup.add_argument("--week", metavar="W", help="the ISO week, as 2026-W47; default: the last whole one")
+    roundup.add_argument("--format", choices=("md", "html", "json"), default="md", help="default: md")
+
     lint = commands.add_parser("lint", help="what a postmortem must not say: money, words that sell, blame")
     lint.add_argument("files", nargs="+", type=Path, metavar="FILE")
     lint.add_argument("--words", type=Path, metavar="YAML", help="another list; default: reports/lint.yml")

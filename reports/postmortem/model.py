@@ -13,6 +13,7 @@ from reports.lint import leave_out
 
 Row = Mapping[str, Any]
 Parameters = Mapping[str, str | int]
+COMMON = ("incident_id", "revision", "start", "end", "before")  # the whole document's: said in its head, not each time
 
 
 class Reader(Protocol):

@@ -7,10 +7,10 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
-from reports.postmortem.model import Chapter, Document, Statement
+from reports.postmortem.model import COMMON, Chapter, Document, Statement
 
 HEAD = re.compile(
     r'^<main data-incident="(?P<incident_id>[0-9a-f]{1,64})" data-revision="(?P<revision>\d{1,19})" data-catalogue="(?P<catalogue>\w+)">$',
@@ -30,7 +30,7 @@ h3 { font: 600 .85rem ui-monospace, monospace; margin: 1.2rem 0 .2rem; }
 ul { padding-left: 1.2rem; } li { margin: .3rem 0; overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; } th { color: var(--soft); font-weight: 600; }
+  overflow-wrap: anywhere; } th { color: var(--soft); font-weight: 600; white-space: nowrap; }
 td:first-child { white-space: nowrap; font-variant-numeric: tabular-nums; } th:nth-child(2) { min-width: 6rem; }
 figure { margin: 1rem 0 1.6rem; } svg { width: 100%; height: auto; display: block; } svg text { fill: var(--soft); font-size: 12px; }
 .bar { fill: var(--a); } .band { fill: var(--band); } .median { stroke: var(--ink); stroke-dasharray: 4 3; }
@@ -49,6 +49,16 @@ POLICY = (
 
 def render(document: Document) -> str:
     """The whole page."""
+    name = escape(document.incident_id)
+    data = f'data-incident="{name}" data-revision="{document.revision}" data-catalogue="{document.catalogue}"'
+    about = f"Incident {name}, revision {document.revision}."
+    return page("Postmortem", document.incident_id, data, about, document.chapters, document.queries)
+
+
+def page(
+    title: str, of: str, data: str, about: str, chapters: Sequence[Chapter], queries: Sequence[tuple[str, str]]
+) -> str:
+    """Any document of statements. data and about: attributes and text, escaped."""
     lines = [
         "<!doctype html>",
         '<html lang="en">',
@@ -56,20 +66,20 @@ def render(document: Document) -> str:
         '<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Postmortem {document.incident_id}</title>",
+        f"<title>{title} {escape(of)}</title>",
         f"<style>{STYLE}</style>",
         "</head>",
         "<body>",
-        f'<main data-incident="{escape(document.incident_id)}" data-revision="{document.revision}" data-catalogue="{document.catalogue}">',
-        "<h1>Postmortem</h1>",
-        f'<p class="soft">Incident {escape(document.incident_id)}, revision {document.revision}. Each sentence comes from one '
+        f"<main {data}>",
+        f"<h1>{title}</h1>",
+        f'<p class="soft">{about} Each sentence comes from one '
         "query; “source” opens its template, parameters and references. “Not observed” means that nothing in the log shows "
         "it.</p>",
     ]
-    for chapter in document.chapters:
+    for chapter in chapters:
         lines += [f"<h2>{escape(chapter.title)}</h2>", *_chapter(chapter)]
     lines.append("<h2>Queries</h2>")
-    for name, sql in document.queries:
+    for name, sql in queries:
         lines += [f"<h3>{escape(name)}</h3>", f"<pre>{escape(sql)}</pre>"]
     return "\n".join([*lines, "</main>", "</body>", "</html>", ""])
 
@@ -118,9 +128,7 @@ def _data(statement: Statement) -> str:
 
 
 def _source(statement: Statement) -> str:
-    given = json.dumps(
-        {name: value for name, value in statement.parameters.items() if name not in ("incident_id", "revision")}
-    )
+    given = json.dumps({name: value for name, value in statement.parameters.items() if name not in COMMON})
     rests = escape("; ".join(statement.references) or "nothing")
     return (
         f' <details class="source"><summary>source</summary> <code>{statement.template} {escape(given)}</code> — '

@@ -5,9 +5,9 @@ Whatever comes from data is escaped, so that a name can be no heading, link, tab
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from reports.postmortem.model import Chapter, Document, Statement
+from reports.postmortem.model import COMMON, Chapter, Document, Statement
 
 HEAD = re.compile(
     r"^Incident `(?P<incident_id>[0-9a-f]{1,64})`, revision (?P<revision>\d{1,19}), catalogue (?P<catalogue>\w+)\.$",
@@ -18,27 +18,33 @@ LINKS = re.compile(r"(?i)(://|www\.)")
 MARKS = re.compile(r"^([-+=]|\d+(?=[.)]))")
 CLAIM = re.compile(r"\[\^(\d+)\](?: \|)?$")
 SOURCE = re.compile(r"^\[\^(\d+)\]: `([\w.]+)`")
-OURS = ("incident_id", "revision")
 
 
 def render(document: Document) -> str:
     """The whole page."""
+    head = f"Incident `{document.incident_id}`, revision {document.revision}, catalogue {document.catalogue}."
+    given = "Every query has the parameters `incident_id` and `revision` of the head."
+    return page("Postmortem", head, given, document.chapters, document.queries)
+
+
+def page(title: str, head: str, given: str, chapters: Sequence[Chapter], queries: Sequence[tuple[str, str]]) -> str:
+    """Any document of statements. given: what its head says of the parameters of all queries."""
     lines = [
-        "# Postmortem",
+        f"# {title}",
         "",
-        f"Incident `{document.incident_id}`, revision {document.revision}, catalogue {document.catalogue}.",
+        head,
         "",
         "Each sentence comes from one query. Its note names the template, its parameters and what it rests on.",
         "“Not observed” means that nothing in the log shows it.",
     ]
     sources: list[Statement] = []
-    for chapter in document.chapters:
+    for chapter in chapters:
         lines += ["", f"## {chapter.title}", "", *_chapter(chapter, len(sources))]
         sources += chapter.statements
     lines += ["", "## Sources", ""]
     lines += [_source(number, statement) for number, statement in enumerate(sources, 1)]
-    lines += ["", "## Queries", "", f"Every query has the parameters `{'` and `'.join(OURS)}` of the head."]
-    for name, sql in document.queries:
+    lines += ["", "## Queries", "", given]
+    for name, sql in queries:
         lines += ["", f"### {name}", "", "```sql", sql, "```"]
     return "\n".join([*lines, ""])
 
@@ -63,7 +69,7 @@ def _chapter(chapter: Chapter, before: int) -> list[str]:
 
 
 def _source(number: int, statement: Statement) -> str:
-    more = {name: value for name, value in statement.parameters.items() if name not in OURS}
+    more = {name: value for name, value in statement.parameters.items() if name not in COMMON}
     given = f" with `{json.dumps(more).replace('`', chr(92) + 'u0060')}`" if more else ""
     rests = "; ".join(map(escaped, statement.references))
     return f"[^{number}]: `{statement.template}`{given} — {rests or 'nothing'}"

@@ -1,5 +1,6 @@
 """The sections, in the order they are read. Each is a file: templates, and the plan that asks them."""
 
+from reports.postmortem.case import Case
 from reports.postmortem.section import Section
 from reports.postmortem.sections import (
     cause,
@@ -15,7 +16,7 @@ from reports.postmortem.sections import (
     waste,
 )
 
-SECTIONS: tuple[Section, ...] = (
+SECTIONS: tuple[Section[Case], ...] = (
     overview.SECTION,
     figures.SECTION,
     timeline.SECTION,
