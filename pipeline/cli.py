@@ -100,6 +100,31 @@ def parser() -> argparse.ArgumentParser:
     check = checking.add_parser("check", help="schema, fields, and the tests inside the files")
     check.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="default: the configured or shipped rules")
 
+    control = commands.add_parser("control", help="the circuit breaker: pause, inspect, resume, halt an agent")
+    acting = control.add_subparsers(dest="action", required=True, metavar="ACTION")
+    acting.add_parser("list", help="which agents are held").add_argument("--json", action="store_true")
+    for name, text in (
+        ("pause", "hold its calls for a while"),
+        ("halt", "hold its calls until it is resumed"),
+        ("resume", "let it go on"),
+        ("inspect", "what holds it, its last steps, what it read, its open incidents"),
+    ):
+        one = acting.add_parser(name, help=text)
+        one.add_argument("agent", metavar="AGENT")
+        if name == "inspect":
+            one.add_argument("--json", action="store_true")
+            continue
+        one.add_argument("--why", required=name != "resume", metavar="TEXT", help="shown to the service, kept for ever")
+        one.add_argument("--version", metavar="V", help="only this version of it")
+        one.add_argument("--tool", metavar="T", help="only calls of this tool")
+        one.add_argument("--target", metavar="R", help="only calls on this resource")
+        one.add_argument("--incident", metavar="ID", help="the incident it is about: it stands on its timeline")
+        one.add_argument("--author", metavar="WHO", help="default: who is logged in")
+        if name == "pause":
+            one.add_argument("--for", dest="span", default="10m", metavar="SPAN", help="30s, 10m, 2h; default 10m")
+    for each in acting.choices.values():
+        each.add_argument("--tenant", metavar="T", help="whose agent; default: AFTERMATH_TENANT")
+
     limits = commands.add_parser("limits", help="what agents may do: publish limits.yml to the workers")
     versions = limits.add_subparsers(dest="action", required=True, metavar="ACTION")
     giving = versions.add_parser("publish", help="check the file, publish what is new in it")

@@ -23,6 +23,7 @@ SIGNALS = Topic("signals.v1", 4)
 FACTS = Topic("facts.v1", 4, is_compacted=True)
 INCIDENTS = Topic("incidents.v1", 4)
 NOTIFICATIONS = Topic("notifications.v1", 4, is_compacted=True)
+CONTROLS = Topic("agent.controls.v1", 4, is_compacted=True)
 LIMITS = Topic("limits.v1", 1, is_compacted=True)  # one partition: versions have an order
 SNAPSHOTS = Topic("snapshots.v1", 4, is_compacted=True)
 OTLP_SPANS = Topic("otlp_spans", 4, retention_ms=DAY_MS)  # as the OpenTelemetry Collector names them
@@ -31,7 +32,20 @@ OTLP_LOGS = Topic("otlp_logs", 4, retention_ms=DAY_MS)
 DEAD_LETTERS = Topic("dead_letters.v1", 1, retention_ms=3 * DAY_MS)
 
 OTLP = (OTLP_SPANS, OTLP_METRICS, OTLP_LOGS)
-ALL = (TRACES, METRICS, EVENTS, SIGNALS, FACTS, INCIDENTS, NOTIFICATIONS, LIMITS, SNAPSHOTS, DEAD_LETTERS, *OTLP)
+ALL = (
+    TRACES,
+    METRICS,
+    EVENTS,
+    SIGNALS,
+    FACTS,
+    INCIDENTS,
+    NOTIFICATIONS,
+    CONTROLS,
+    LIMITS,
+    SNAPSHOTS,
+    DEAD_LETTERS,
+    *OTLP,
+)
 INPUTS = tuple(topic for topic in ALL if topic.is_input)
 BY_NAME = {topic.name: topic for topic in ALL}
 

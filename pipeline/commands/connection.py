@@ -1,4 +1,4 @@
-"""Where a reading command reads: the running demo of this directory if there is one, else what is configured."""
+"""Where a command reads and writes: the running demo of this directory if there is one, else what is configured."""
 
 import os
 from collections.abc import Iterator

@@ -3,18 +3,24 @@
     signals.v1        -> signals, agent_usage (markers, actions and facts are for correlate only)
     incidents.v1      -> incidents, incident_revisions, incident_timeline
     notifications.v1  -> notifications
+    agent.controls.v1 -> controls, and incident_timeline where one is about an incident
     dead_letters.v1   -> dead_letters, a redacted preview
 
 What is said of incidents is written sooner than what was used: somebody may be waiting for it.
 A row that comes twice (another run of detect, a revision produced again) has the same key, and the tables fold it.
 """
 
+import logging
+
 from pipeline.frontier import Element
 from pipeline.stages.batching import GAP_SECONDS, BatchingStage, Rows
-from schemas.codecs.single import decode, decode_incident, decode_rows
+from schemas.codecs.single import UnreadableError, decode, decode_incident, decode_rows
+from schemas.controls import Control, ControlError, control_of
 from schemas.signals import Signal, Usage
-from schemas.topics import DEAD_LETTERS, INCIDENTS, NOTIFICATIONS, SIGNALS
+from schemas.topics import CONTROLS, DEAD_LETTERS, INCIDENTS, NOTIFICATIONS, SIGNALS
 from sinks.clickhouse.rows import (
+    control_frame,
+    control_timeline_frame,
     dead_letter_frame,
     incident_frame,
     notification_frame,
@@ -27,12 +33,14 @@ from sinks.dead_letters import preview_row
 SOON_SECONDS = 0.05  # instead of GAP_SECONDS: the revisions of one pane come within that
 SOON = frozenset({INCIDENTS.name, NOTIFICATIONS.name})
 
+log = logging.getLogger(__name__)
+
 
 class Record(BatchingStage[None]):
-    """One worker's share of the four topics."""
+    """One worker's share of the five topics."""
 
     name = "record"
-    topics = (SIGNALS.name, INCIDENTS.name, NOTIFICATIONS.name, DEAD_LETTERS.name)
+    topics = (SIGNALS.name, INCIDENTS.name, NOTIFICATIONS.name, CONTROLS.name, DEAD_LETTERS.name)
 
     def gap_seconds(self, topic: str) -> float:
         return SOON_SECONDS if topic in SOON else GAP_SECONDS
@@ -55,4 +63,20 @@ class Record(BatchingStage[None]):
             }
         if element.topic == NOTIFICATIONS.name:
             return {"notifications": notification_frame([decode(value)[1] for value in values])}
+        if element.topic == CONTROLS.name:
+            controls = _controls(element)
+            return {"controls": control_frame(controls), "incident_timeline": control_timeline_frame(controls)}
         return {"dead_letters": dead_letter_frame([preview_row(decode(value)[1]) for value in values])}
+
+
+def _controls(element: Element) -> list[Control]:
+    """What nobody obeys is not stored either: a record that is no control of its key's agent."""
+    found = []
+    for record in element.records:
+        if record.value is None:
+            continue
+        try:
+            found.append(control_of(decode(record.value)[1], (record.key or b"").decode(errors="replace")))
+        except (UnreadableError, ControlError, KeyError) as error:
+            log.error("%s, offset %s is not used: %s", element.topic, record.offset, error)
+    return found

@@ -11,9 +11,11 @@ from typing import Any
 import orjson
 import polars as pl
 
+from schemas.controls import ALL, Control
 from schemas.incidents import NESTED_FIELDS, Incident
 from schemas.registry import Schema, newest
 from schemas.signals import Signal, Usage
+from schemas.times import format_span
 from schemas.usage import KEPT, tables_of
 from sinks.redaction import redact
 
@@ -22,6 +24,7 @@ TIMES = frozenset(
     {
         *("event_time", "start_time", "published_time", "valid_from", "valid_until", "ingest_time", "pane", "at"),
         *("window_start", "window_end", "started_at", "detected_at", "updated_at", "resolved_at", "acknowledged_at"),
+        "until",
     }
 )
 TABLES: Mapping[str, str] = {
@@ -94,6 +97,41 @@ def notification_frame(notifications: Iterable[Mapping[str, Any]]) -> pl.DataFra
         {name: item[name] for name in columns} | {"state_order": STATE_ORDER[item["state"]]} for item in notifications
     ]
     return _filled(pl.DataFrame(rows, schema=columns | {"state_order": pl.UInt8}, orient="row"))
+
+
+def control_frame(controls: Sequence[Control]) -> pl.DataFrame:
+    return _filled(pl.DataFrame([asdict(item) for item in controls], schema=newest("control").columns, orient="row"))
+
+
+def control_timeline_frame(controls: Sequence[Control]) -> pl.DataFrame:
+    """For `incident_timeline`: what was done about an incident by holding its agent, or letting it go on."""
+    rows = [
+        {
+            "tenant": item.tenant,
+            "incident_id": item.incident_id,
+            "event_time": item.at,
+            "type": "control",
+            "resource": None if item.target == ALL else item.target,
+            "agent_id": item.agent_id,
+            "session_id": None,
+            "shows": _said_of(item),
+            "topic": "",
+            "partition": -1,
+            "offset": -1,
+            "event_id": item.control_id,
+            "revision": 0,
+        }
+        for item in controls
+        if item.incident_id is not None
+    ]
+    return _filled(pl.DataFrame(rows, schema=TIMELINE_COLUMNS, orient="row"))
+
+
+def _said_of(control: Control) -> str:
+    end = "" if control.until is None else f" for {format_span(control.until - control.at)}"
+    did = {"pause": "paused", "halt": "halted", "resume": "resumed"}[control.action]
+    said = f"{control.about} {did}{end} by {control.author}: {control.reason}"
+    return said if control.mode == "enforce" else f"in shadow, holding nobody: {said}"
 
 
 def dead_letter_frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:

@@ -40,6 +40,7 @@ def tables() -> dict[str, tuple[dict[str, str], str]]:
         ("incidents", "incident"),
         ("incident_revisions", "incident"),
         ("notifications", "notification"),
+        ("controls", "control"),
     ],
 )
 def test_every_field_of_the_schema_is_a_column(table: str, record: str) -> None:
