@@ -48,6 +48,15 @@ class Score:
 def measure(cases: Iterable[Failure]) -> dict[str, Score]:
     """Family -> score."""
     cases = list(cases)
+    found = incidents_of(cases)
+    scores: dict[str, Score] = {}
+    for case in cases:
+        add(case, found.get(case.tenant, []), scores.setdefault(case.family, Score()))
+    return scores
+
+
+def incidents_of(cases: Iterable[Failure]) -> dict[str, list[Incident]]:
+    """Tenant -> its incidents about something that failed, all cases in one backtest."""
     outcomes = run(
         sorted((e for case in cases for e in case.events), key=lambda e: (e["ingest_time"], e["event_time"]))
     )
@@ -55,19 +64,21 @@ def measure(cases: Iterable[Failure]) -> dict[str, Score]:
     for incident in outcomes.incidents:
         if incident.blast_radius:
             by_tenant[incident.tenant].append(incident)
-    scores: dict[str, Score] = {}
-    for case in cases:
-        add(case, by_tenant.get(case.tenant, []), scores.setdefault(case.family, Score()))
-    return scores
+    return by_tenant
+
+
+def nearest(case: Failure, incidents: Iterable[Incident]) -> Incident:
+    """Of several incidents the one that began nearest to the failure."""
+    return min(incidents, key=lambda found: (abs(found.started_at - case.failed_at), found.incident_id))
 
 
 def add(case: Failure, incidents: Sequence[Incident], score: Score) -> None:
-    """One case. Of several incidents the one that began nearest to the failure counts."""
+    """One case."""
     score.cases += 1
     if not incidents:
         score.no_incident += 1
         return
-    incident = min(incidents, key=lambda found: (abs(found.started_at - case.failed_at), found.incident_id))
+    incident = nearest(case, incidents)
     attribution = incident.attribution
     chances: Chances = {}
     for candidate in attribution.ranked:

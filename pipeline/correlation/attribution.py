@@ -1,8 +1,9 @@
 """The verdict: agent, infrastructure, change, shared or undetermined, with its probability.
 
 Each candidate's weight competes with the others and with "nothing we saw". What one session or one change did counts
-once, by its strongest part: ten harmless writes do not add up to one culprit. Two that explain equally well give
-shared, never a guess.
+once, by its strongest part: ten harmless writes do not add up to one culprit. Two changes of the same thing that
+explain equally well give shared: it took both, or nobody can tell which. Two of different things compete, and where
+neither is clearly ahead the verdict is undetermined, never a guess.
 """
 
 from collections.abc import Sequence
@@ -12,12 +13,13 @@ from pipeline.correlation.candidates import Cause
 from schemas.incidents import Attribution, Candidate, Verdict
 
 NOTHING_SEEN = 1.0  # weight of a failure that had no cause we saw
-HARDWARE = 8.0  # the same where a node failed first: pods that die with it need no other cause
+HARDWARE = 12.0  # the same where a node failed first: pods that die with it need no other cause
 CLEAR = 0.65  # a verdict needs this probability
 AHEAD = 2.0  # and must be this many times as likely as the next
 SHARED = 0.75  # two together must have this
+EQUAL = 0.5  # and the second at least this part of the weight of the first
 MOST_RANKED = 10
-CERTAIN = 0.97  # what we did not see may always be the cause
+CERTAIN = 0.98  # what we did not see may always be the cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,35 +39,38 @@ def judge(causes: Sequence[Cause], *, node_failed_first: bool) -> Judged:
         strongest[cause.by] = max(strongest.get(cause.by, 0.0), cause.weight)
         shares[cause.by] = shares.get(cause.by, 0.0) + cause.weight
     total = nothing + sum(strongest.values())
-    chance = {
-        id(cause): CERTAIN * (strongest[cause.by] / total) * (cause.weight / shares[cause.by]) for cause in causes
-    }
+    chance = {id(cause): (strongest[cause.by] / total) * (cause.weight / shares[cause.by]) for cause in causes}
     by_group = sorted(((weight / total, by) for by, weight in strongest.items()), key=lambda pair: (-pair[0], pair[1]))
     ranked = sorted(causes, key=lambda cause: (-chance[id(cause)], cause.event_time, cause.shows))[:MOST_RANKED]
-    verdict, probability, groups = _verdict(by_group, nothing / total, causes)
+    verdict, probability, groups = _verdict(by_group, nothing / total, ranked)
     responsible = tuple(cause for cause in ranked if cause.by in groups)
     return Judged(
         Attribution(
             verdict=verdict,
-            probability=round(min(CERTAIN, CERTAIN * probability), 3),
-            ranked=tuple(_candidate(cause, chance[id(cause)]) for cause in ranked),
+            probability=round(min(CERTAIN, probability), 3),
+            ranked=tuple(_candidate(cause, min(CERTAIN, chance[id(cause)])) for cause in ranked),
         ),
         responsible,
     )
 
 
 def _verdict(
-    groups: list[tuple[float, str]], nothing: float, causes: Sequence[Cause]
+    groups: list[tuple[float, str]], nothing: float, ranked: Sequence[Cause]
 ) -> tuple[Verdict, float, frozenset[str]]:
-    verdict_of = {cause.by: cause.verdict for cause in causes}
+    strongest = {cause.by: cause for cause in reversed(ranked)}
     first = groups[0] if groups else (0.0, "")
     second = groups[1] if len(groups) > 1 else (0.0, "")
     if nothing >= CLEAR and nothing >= AHEAD * first[0]:
         return "infrastructure", nothing, frozenset()
-    if first[0] >= CLEAR and first[0] >= AHEAD * max(second[0], nothing) and verdict_of[first[1]] != "undetermined":
-        return verdict_of[first[1]], first[0], frozenset({first[1]})
-    if first[0] + second[0] >= SHARED and second[0] > nothing:
-        return "shared", first[0] + second[0], frozenset({first[1], second[1]})
+    if second[0] >= max(nothing, EQUAL * first[0]) and first[0] + second[0] >= SHARED:
+        if strongest[first[1]].resource == strongest[second[1]].resource:
+            return "shared", first[0] + second[0], frozenset({first[1], second[1]})
+    elif first[0] >= CLEAR and first[0] >= AHEAD * max(second[0], nothing):
+        verdict = strongest[first[1]].verdict
+        if verdict != "undetermined":
+            # the verdict is as likely as all that would mean the same, though only the first is held responsible
+            means = sum(share for share, by in groups if by in strongest and strongest[by].verdict == verdict)
+            return verdict, means, frozenset({first[1]})
     return "undetermined", 1 - max(first[0], nothing), frozenset()
 
 

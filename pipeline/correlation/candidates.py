@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.correlation.factors import LAGS, Effect, factors, weight
+from pipeline.correlation.factors import USUAL, Effect, factors, weight
 from pipeline.correlation.topology import Topology
 from schemas.incidents import Verdict
 from schemas.resources import kind_of, name_of
@@ -18,6 +18,7 @@ LEAST = 0.001  # weights below this are not listed
 FAILED_CALL = 0.3  # a call that failed may have done something all the same
 PAPER_WORK = 0.05
 BY_CONTROLLER = 0.5
+AMOUNTS = ("scale", "quota", "config", "flag")  # whose values may be amounts; those of a deploy are versions
 CHANGES = ("deploy", "scale", "config", "flag", "quota", "audit")
 PAPER = frozenset(
     ["document", "doc", "ticket", "dashboard", "issue", "message", "page", "report", "note", "comment", "file", "wiki"]
@@ -59,7 +60,7 @@ def _of_action(action: Action, effect: Effect, topology: Topology) -> Cause | No
     if action.target is None:
         return None
     tool = (action.tool_name or "").lower()
-    kind = next((kind for kind in LAGS if kind in tool), "")
+    kind = next((kind for kind in USUAL if kind in tool), "")
     found = factors(action.target, kind, action.start_time, effect, topology)
     if found is None:
         return None
@@ -89,7 +90,7 @@ def _of_change(change: Fact, effect: Effect, topology: Topology) -> Cause | None
     found = factors(change.resource, change.kind, at, effect, topology)
     if found is None:
         return None
-    found["dose"] = _size(change.previous_value, change.value)
+    found["dose"] = _size(change.previous_value, change.value) if change.kind in AMOUNTS else 1.0
     is_set_off = change.actor_kind == "controller"  # by somebody we do not see
     if is_set_off:
         found["actor"] = BY_CONTROLLER
@@ -138,14 +139,17 @@ def _size_of_action(action: Action) -> float:
 
 
 def _size(before: str | None, after: str | None) -> float:
-    try:
-        old, new = float(before or ""), float(after or "")
-    except ValueError:
+    if not (_is_number(before) and _is_number(after)):
         return 1.0
+    old, new = float(before or 0), float(after or 0)
     if old <= 0 or new <= 0:
         return 1.2
     ratio = max(old, new) / min(old, new)
     return 1.0 if ratio >= 1.2 else 0.6
+
+
+def _is_number(value: str | None) -> bool:
+    return bool(value) and (value or "").replace(".", "", 1).isdecimal()
 
 
 def describe_action(action: Action) -> str:

@@ -4,7 +4,8 @@
               scope. What failed later counts less: it may only follow.
     coverage  how much of what failed in the first minutes the change reaches
     own       whether what was changed shows a symptom itself
-    lag       how long before, against what is usual for this kind of change and of effect
+    lag       how long before, against what is usual for this kind of change and of effect. What changes without harm is
+              spread evenly over time, what breaks something stands shortly before it: so nearer always speaks louder
     dose      a change that hardly changes anything, or one that removes something
 
 A weight is the product, times BASE: it is compared with the others, and with 1 for "nothing we saw" (attribution.py).
@@ -18,7 +19,7 @@ from pipeline.correlation.topology import OWNED, OWNERS, Relation, Topology
 from schemas.resources import kind_of
 from schemas.times import MICROS, MINUTE
 
-BASE = 12.0  # a change on the object that failed first, minutes before: twelve times as likely as nothing we saw
+BASE = 45.0  # a change on the object that failed first, seconds before: 45 times as likely as nothing we saw
 DISTANCE = {
     Relation.SAME: 1.0,
     Relation.OWNER: 1.0,
@@ -37,19 +38,23 @@ REACHES = {
     Relation.CLUSTER: 0.05,
     Relation.NONE: 0.0,
 }
+# what a whole namespace may use, and nothing says who does: a change of it may reach anything there
+PLACED = ("flag", "configmap", "secret", "quota", "namespace")
+MAY_REACH = 0.6
 FOLLOWS_AFTER = 90 * MICROS  # what fails this long after the first counts a third
 UNREACHED = 0.2  # coverage of a change that reaches nothing
-SILENT = 0.4  # own, where what was changed could show a symptom and shows none
-MUTE = 0.8  # own, where it could not: a flag, a config map
-# until when an effect is as likely as at once, and over what time it becomes a third as likely
-LAGS = {
-    "flag": (5 * MINUTE, 8 * MINUTE),
-    "config": (5 * MINUTE, 10 * MINUTE),
-    "deploy": (5 * MINUTE, 10 * MINUTE),
-    "scale": (8 * MINUTE, 12 * MINUTE),
-    "audit": (5 * MINUTE, 10 * MINUTE),
-    "quota": (240 * MINUTE, 120 * MINUTE),
+SILENT = 0.16  # own, where what was changed could show a symptom and shows none
+MUTE = 0.64  # own, where it could not: a flag, a config map
+# how long an effect usually takes at most: then it is about a sixth as likely as at once, and less and less after
+USUAL = {
+    "flag": 5 * MINUTE,
+    "config": 5 * MINUTE,
+    "deploy": 5 * MINUTE,
+    "scale": 8 * MINUTE,
+    "audit": 5 * MINUTE,
+    "quota": 240 * MINUTE,
 }
+FADES = 2.5  # as (1 + lag / usual) to this power: slowly, some causes take their time
 SLOW = 2  # memory runs full more slowly than calls fail
 AFTERWARDS = 0.4  # clocks differ: a change stamped just after its effect
 
@@ -67,11 +72,14 @@ def factors(resource: str, kind: str, at: int, effect: Effect, topology: Topolog
     """What speaks for a change of `resource` at `at`; None where it is nowhere near what failed."""
     nearest, reached, total = 0.0, 0.0, 0.0
     is_own = False
+    is_anyones = kind_of(resource) in PLACED and not topology.used_by.get(resource)
     for failed, when in effect.failed.items():
         path = topology.path(resource, failed)
         freshness = math.exp(-max(0, when - effect.began) / FOLLOWS_AFTER)
-        nearest = max(nearest, freshness * DISTANCE[path.relation] / (2 if path.hops > 1 else 1))
-        reached += REACHES[path.relation]
+        may_reach = is_anyones and path.relation is Relation.SCOPE
+        distance = MAY_REACH if may_reach else DISTANCE[path.relation] / (2 if path.hops > 1 else 1)
+        nearest = max(nearest, freshness * distance)
+        reached += MAY_REACH if may_reach else REACHES[path.relation]
         total += 1
         is_own |= path.relation in (Relation.SAME, Relation.OWNER)
     if not nearest:
@@ -88,9 +96,10 @@ def factors(resource: str, kind: str, at: int, effect: Effect, topology: Topolog
 def _lag(kind: str, lag: int, is_slow: bool) -> float:
     if lag < 0:
         return AFTERWARDS
-    usual, fades = LAGS.get(kind, LAGS["deploy"])
-    beyond = lag - usual * (SLOW if is_slow else 1)
-    return math.exp(-max(0, beyond) / (fades * (SLOW if is_slow else 1)))
+    usual = USUAL.get(kind, USUAL["deploy"])
+    # what may take hours fits any moment, so that it fits this one says less
+    telling = min(1.0, USUAL["deploy"] / usual) ** 0.5
+    return float(telling * (1 + lag / (usual * (SLOW if is_slow else 1))) ** -FADES)
 
 
 def weight(found: Mapping[str, float]) -> float:

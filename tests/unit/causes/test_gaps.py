@@ -1,5 +1,6 @@
 """What an agent did not know: planted facts of every class, found again from the events alone."""
 
+import json
 import random
 from collections import Counter
 from collections.abc import Iterable
@@ -84,3 +85,15 @@ def test_arrival_in_another_order_within_the_lateness_changes_nothing() -> None:
     ]
     rng.shuffle(shuffled)
     assert found(shuffled) == listed()
+
+
+def test_without_its_reads_nothing_was_seen() -> None:
+    """The read is the decisive evidence: only what a prompt declared is still known."""
+    events = [event for case in cases() for event in case.events]
+    declared = {fact["event_id"] for event in events for fact in json.loads(event.get("context_facts") or "[]")}
+    left = found(event for event in events if event.get("access") != "read")
+    for case in cases():
+        for gap in left[case.tenant]:
+            true, _ = case.truth[gap.event_id]
+            if true != "unknowable" and gap.event_id not in declared:
+                assert gap.class_ == "never_queried", (true, gap)

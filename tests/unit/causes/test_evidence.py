@@ -1,0 +1,104 @@
+"""A verdict stands on its evidence: without the decisive part it falls, and names and arrival do not matter to it."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import pytest
+
+from bench.quality_causes import ACTING, CHANGES, incidents_of, name_of, nearest
+from schemas.incidents import Attribution
+from schemas.times import MINUTE
+from tests.causes.failures import REPORTING, Failure, failure
+from tests.causes.renaming import renamed, reordered
+from tests.causes.telling import Event
+
+CASES = 140
+
+
+@pytest.fixture(scope="module")
+def told() -> list[Failure]:
+    return [failure(seed) for seed in REPORTING[:CASES]]
+
+
+def attributions(cases: Iterable[Failure]) -> dict[str, Attribution]:
+    """Tenant -> what its incident says of the cause."""
+    cases = list(cases)
+    found = incidents_of(cases)
+    return {case.tenant: nearest(case, found[case.tenant]).attribution for case in cases}
+
+
+def without(case: Failure, is_left_out: Callable[[Event], bool]) -> Failure:
+    return replace(case, events=tuple(event for event in case.events if not is_left_out(event)))
+
+
+def places(case: Failure) -> set[str]:
+    """What the cause changed."""
+    return {event.get("target") or event.get("resource") for event in case.events if _id(event) in case.causes}
+
+
+def _id(event: Event) -> str | None:
+    return event.get("span_id") or event.get("event_id")
+
+
+def is_change(event: Event) -> bool:
+    return event.get("access") in ACTING or event.get("kind") in CHANGES
+
+
+def decided(cases: Iterable[Failure]) -> list[Failure]:
+    """Cases with one cause, and no other change in the ten minutes before it but its own traces in the cluster."""
+    found = []
+    for case in cases:
+        if len(case.causes) != 1 or case.verdict not in ("agent", "change"):
+            continue
+        own = places(case)
+        others = [
+            event
+            for event in case.events
+            if is_change(event)
+            and event["event_time"] > case.failed_at - 10 * MINUTE
+            and (event.get("target") or event.get("resource")) not in own
+        ]
+        if not others:
+            found.append(case)
+    return found
+
+
+def test_without_the_act_of_the_culprit_nobody_is_blamed_in_its_place(told: list[Failure]) -> None:
+    cases = decided(told)
+    before = attributions(cases)
+    right = [case for case in cases if before[case.tenant].verdict == case.verdict]
+    assert len(right) >= 25
+    after = attributions(without(case, lambda event, case=case: _is_its_trace(event, case)) for case in right)
+    fell = [case for case in right if after[case.tenant].verdict in ("infrastructure", "undetermined")]
+    assert len(fell) >= 0.95 * len(right)
+
+
+def test_without_the_source_that_tells_of_people_no_person_is_blamed(told: list[Failure]) -> None:
+    cases = [case for case in decided(told) if case.verdict == "change"]
+    after = attributions(without(case, lambda event: event.get("actor_kind") == "human") for case in cases)
+    assert len(cases) >= 10
+    assert {after[case.tenant].verdict for case in cases} <= {"infrastructure", "undetermined"}
+
+
+def _is_its_trace(event: Event, case: Failure) -> bool:
+    """What shows the culprit's act: the span or event itself, and what the cluster told of the same object."""
+    return is_change(event) and (event.get("target") or event.get("resource")) in places(case)
+
+
+def test_other_names_give_the_same_verdict_the_same_probability_and_the_same_causes(told: list[Failure]) -> None:
+    before = attributions(told)
+    other = [renamed(case, 3) for case in told]
+    after = attributions(case for case, _ in other)
+    for case, (new, names) in zip(told, other, strict=True):
+        assert same(before[case.tenant], names) == same(after[new.tenant], {})
+
+
+def test_arrival_in_another_order_within_the_lateness_changes_nothing(told: list[Failure]) -> None:
+    before = attributions(told)
+    assert attributions(reordered(case, 5) for case in told) == before
+
+
+def same(said: Attribution, names: dict[str, str]) -> object:
+    """What must not depend on names; equal candidates in any order."""
+    ranked = sorted((names.get(name_of(c), name_of(c)), c.probability, sorted(c.factors.items())) for c in said.ranked)
+    return said.verdict, said.probability, ranked
