@@ -18,14 +18,15 @@ What is told, for each rule that matches and each of its receivers:
 
 In doubt, send: only `sent` counts as told. What is pending (we stopped between sending and keeping it) or
 failed is decided again, also when its rule no longer matches, with the same dedup key; the receiver folds
-what it had already. An incident that is opened again after it was resolved is not told again: the key is the
-same, so a receiver would drop it; correlate gives a new problem a new incident.
+what it had already. What routing holds back for a time is `held`, and decided again too; what was over before
+it was told is `dropped`, for good (alerts/routing). An incident that is opened again after it was resolved is
+not told again: the key is the same, so a receiver would drop it; correlate gives a new problem a new incident.
 
 Memory: about 500 bytes for each incident and receiver; `expire` drops the old ones.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
@@ -37,7 +38,8 @@ from schemas.incidents import SEVERITIES, Incident, Severity
 from schemas.signals import compact_json, stable_hash
 
 Transition = Literal["firing", "resolved"]
-State = Literal["pending", "sent", "failed"]
+State = Literal["pending", "held", "failed", "dropped", "sent"]
+DONE = ("sent", "dropped")
 TITLE_LENGTH = 500
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "mode": get_args(Mode),
@@ -67,6 +69,10 @@ class Notification:
     labels: str = "{}"  # JSON, see alerts/labels.py; those of the beginning, until the end
     reference: str = ""
     partition: int = -1
+    group: str = ""
+    message: str = ""
+    reason: str = ""
+    told_at: int = 0
     incident: bytes = field(default=b"", repr=False)
 
     @property
@@ -78,7 +84,7 @@ class Notification:
     @property
     def thread(self) -> str:
         """The same from an alert's beginning to its end: by it a receiver knows what to update and to close."""
-        return stable_hash("thread", self.rule, self.incident_id, self.receiver)
+        return self.group or stable_hash("thread", self.rule, self.incident_id, self.receiver)
 
     def as_record(self) -> dict[str, Any]:
         """The record as it is written to `notifications.v1`."""
@@ -89,7 +95,13 @@ class Notification:
         """The notification of a record; unknown fields are ignored. Raises AftermathError if it is none."""
         values = {item.name: record[item.name] for item in fields(cls) if item.name in record}
         for item in fields(cls):
-            wanted = int if item.name in ("revision", "at", "partition") else bytes if item.name == "incident" else str
+            wanted = (
+                int
+                if item.name in ("revision", "at", "partition", "told_at")
+                else bytes
+                if item.name == "incident"
+                else str
+            )
             if item.default is not MISSING and item.name not in values:
                 continue
             if not isinstance(values.get(item.name), wanted):
@@ -108,6 +120,9 @@ def dedup_key(rule: str, incident_id: str, receiver: str, transition: Transition
     return stable_hash("notification", rule, incident_id, receiver, transition)
 
 
+Destinations = Callable[[Rule, Mapping[str, str]], Sequence[str]]  # of an alert, by its rule and its labels
+
+
 @dataclass(slots=True)
 class _Told:
     """What is known of one incident: its newest revision, and the newest record for each thing told."""
@@ -116,27 +131,35 @@ class _Told:
     updated_at: int = 0
     records: dict[tuple[str, str, Transition], Notification] = field(default_factory=dict)
 
-    def is_sent(self, rule: str, receiver: str, transition: Transition) -> bool:
+    def is_done(self, rule: str, receiver: str, transition: Transition) -> bool:
         record = self.records.get((rule, receiver, transition))
-        return record is not None and record.state == "sent"
+        return record is not None and record.state in DONE
+
+    def labels(self, rule: str) -> dict[str, str] | None:
+        """Those that this rule's alert fired with."""
+        return next((record.label_map for (name, _, _), record in self.records.items() if name == rule), None)
 
     def owes_firing(self, rule: str, receiver: str, is_matched: bool) -> bool:
         """Whether it is to be told: it matches, or did and could not be sent."""
-        if self.is_sent(rule, receiver, "firing"):
+        if self.is_done(rule, receiver, "firing"):
             return False
         return is_matched or (rule, receiver, "firing") in self.records
 
     @property
     def is_settled(self) -> bool:
         """Whether everything that was told has also been resolved."""
-        return all(self.is_sent(rule, receiver, "resolved") for rule, receiver, _ in self.records)
+        return all(
+            self.is_done(rule, receiver, "resolved") or record.state == "dropped"
+            for (rule, receiver, _), record in self.records.items()
+        )
 
 
 class Outbox:
     """Decides what is sent. One for each partition of `incidents.v1`; not safe for several threads."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], destinations: Destinations | None = None) -> None:
         self.rules = tuple(rules)
+        self._destinations = destinations or (lambda rule, _: rule.destinations())
         self._told: dict[tuple[str, str], _Told] = {}
 
     def restore(self, record: Mapping[str, Any]) -> None:
@@ -148,7 +171,7 @@ class Outbox:
         told = self._told.setdefault((notification.tenant, notification.incident_id), _Told())
         told.newest = max(told.newest, notification.revision)
         told.updated_at = max(told.updated_at, notification.at)
-        if not told.is_sent(notification.rule, notification.receiver, notification.transition):
+        if not told.is_done(notification.rule, notification.receiver, notification.transition):
             told.records[notification.rule, notification.receiver, notification.transition] = notification
 
     def decide(self, incident: Incident) -> list[Notification]:
@@ -168,9 +191,12 @@ class Outbox:
         if incident.status != "withdrawn":
             matched = {rule.id for rule in matching(self.rules, incident)}
             for rule in self.rules:
+                if rule.id not in matched and told.labels(rule.id) is None:
+                    continue
+                labels = told.labels(rule.id) or _labels(rule, incident)
                 decided += [
-                    _notification(rule, receiver, "firing", incident)
-                    for receiver in rule.destinations()
+                    _notification(rule, receiver, "firing", incident, labels)
+                    for receiver in self._destinations(rule, labels)
                     if told.owes_firing(rule.id, receiver, rule.id in matched)
                 ]
         if incident.status != "open":
@@ -184,20 +210,24 @@ class Outbox:
         opened = {
             (record.rule, record.receiver): record
             for record in (*told.records.values(), *firing)
-            if record.transition == "firing"
+            if record.transition == "firing" and record.state != "dropped"
         }
         rules = {rule.id: rule for rule in self.rules}
         decided = []
         for (name, receiver), record in opened.items():
-            if told.is_sent(name, receiver, "resolved"):
+            if told.is_done(name, receiver, "resolved"):
                 continue
             rule = rules.get(name)
-            if rule is not None and receiver in rule.destinations():
-                found = _notification(rule, receiver, "resolved", incident)
-                decided.append(replace(found, labels=record.labels, reference=record.reference))
+            if rule is not None and receiver in self._destinations(rule, record.label_map):
+                found = _notification(rule, receiver, "resolved", incident, record.label_map)
+                decided.append(replace(found, reference=record.reference))
             else:  # the rule has changed since: close what it opened, in its own words
                 decided.append(_closing(record, incident))
         return decided
+
+    def records(self) -> list[Notification]:
+        """The newest record of everything that is remembered."""
+        return [record for told in self._told.values() for record in told.records.values()]
 
     def open_ones(self) -> list[Notification]:
         """What was told to be firing and not yet to be over."""
@@ -205,7 +235,7 @@ class Outbox:
             record
             for told in self._told.values()
             for (rule, receiver, transition), record in told.records.items()
-            if transition == "firing" and record.state == "sent" and not told.is_sent(rule, receiver, "resolved")
+            if transition == "firing" and record.state == "sent" and not told.is_done(rule, receiver, "resolved")
         ]
 
     def expire(self, before: int) -> int:
@@ -224,11 +254,15 @@ class Outbox:
         return len(self._told)
 
 
-def _notification(rule: Rule, receiver: str, transition: Transition, incident: Incident) -> Notification:
+def _labels(rule: Rule, incident: Incident) -> dict[str, str]:
+    severity, owner = rule.severity_of(incident), incident.owner or rule.owner
+    return labels_of(incident, rule=rule.id, mode=rule.mode, severity=severity, owner=owner, more=rule.labels)
+
+
+def _notification(
+    rule: Rule, receiver: str, transition: Transition, incident: Incident, labels: Mapping[str, str]
+) -> Notification:
     title = rule.annotate(incident).get("summary") or incident.title
-    severity = rule.severity_of(incident)
-    owner = incident.owner or rule.owner
-    labels = labels_of(incident, rule=rule.id, mode=rule.mode, severity=severity, owner=owner, more=rule.labels)
     return Notification(
         dedup_key=dedup_key(rule.id, incident.incident_id, receiver, transition),
         tenant=incident.tenant,
@@ -238,11 +272,11 @@ def _notification(rule: Rule, receiver: str, transition: Transition, incident: I
         mode=rule.mode,
         transition=transition,
         receiver=receiver,
-        severity=severity,
+        severity=rule.severity_of(incident),
         state="pending",
         at=incident.updated_at,
         title=plain(_over(transition, incident) + title, TITLE_LENGTH),
-        labels=compact_json(labels),
+        labels=compact_json(dict(labels)),
     )
 
 
@@ -256,6 +290,8 @@ def _closing(opened: Notification, incident: Incident) -> Notification:
         at=incident.updated_at,
         title=plain(_over("resolved", incident) + incident.title, TITLE_LENGTH),
         detail="",
+        message="",
+        reason="",
         incident=b"",
     )
 

@@ -32,6 +32,7 @@ from typing import Any
 
 from alerts.page import Links, Pages
 from alerts.receivers import ReceiverConfig, build
+from alerts.routing.files import load_routes
 from alerts.rules.files import SHIPPED, load_rules, require_receivers
 from pipeline.clock import now_micros
 from pipeline.core.panes import TimeRules
@@ -87,10 +88,13 @@ def build_stage(
             return Archive(settings, fail, writer=writer(), rules=rules)
         case "notify":
             alert_rules = load_rules(settings.rules_dir or SHIPPED)
-            require_receivers(alert_rules, settings.receivers.keys())
+            names = settings.receivers.keys()
+            routes = None if settings.routes_file is None else load_routes(settings.routes_file, names)
+            if routes is None:
+                require_receivers(alert_rules, names)
             pages = Pages(alert_rules, _links(settings))
             receivers = build(_receiver_configs(settings), now=now_micros, stream=out, pages=pages)
-            return Notify(settings, fail, rules=alert_rules, receivers=receivers)
+            return Notify(settings, fail, rules=alert_rules, receivers=receivers, routes=routes)
     raise ConfigurationError(f"There is no stage {name[:40]!r}; there are {', '.join(STAGE_NAMES)}.")
 
 

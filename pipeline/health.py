@@ -36,6 +36,7 @@ METRICS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "aftermath_rows_refused_total": (("stage", "table"), "Rows that ClickHouse can never take: dead letters."),
     "aftermath_pages_sent_total": ((), "Pages that a receiver accepted."),
     "aftermath_pages_failed_total": ((), "Pages given up after all tries."),
+    "aftermath_pages_not_sent_total": (("reason",), "Pages held or dropped by routing, by reason: silenced, ..."),
     "aftermath_snapshot_age_seconds": (("stage",), "Since the oldest of its partitions' newest snapshots was whole."),
     "aftermath_snapshot_bytes": (("stage",), "Size of the newest snapshots of its partitions."),
 }
@@ -77,6 +78,8 @@ def _samples(stages: Mapping[str, Stage[Any]]) -> Iterator[Sample]:
         if isinstance(stage, Notify):
             yield "aftermath_pages_sent_total", (), stage.sent
             yield "aftermath_pages_failed_total", (), stage.given_up
+            for reason, number in list(stage.not_sent.items()):
+                yield "aftermath_pages_not_sent_total", (reason,), number
         if isinstance(stage, SavingStage) and (saved := stage.saved()):
             yield "aftermath_snapshot_age_seconds", (name,), max(age for age, _ in saved)
             yield "aftermath_snapshot_bytes", (name,), sum(size for _, size in saved)

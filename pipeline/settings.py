@@ -96,6 +96,7 @@ class Settings(BaseSettings):
     otlp_token: SecretStr | None = None  # asked for where others than this machine can reach the port
     limits_file: Path | None = None
     rules_dir: Path | None = None  # the rules that come with Aftermath
+    routes_file: Path | None = None  # none: rules name their receivers themselves, who are told at once
     receivers: dict[str, ReceiverSettings] = {"console": ReceiverSettings(kind="console")}
     links: LinkSettings = LinkSettings()
     stages: tuple[StageName, ...] = STAGE_NAMES

@@ -25,6 +25,7 @@ INCIDENTS = Topic("incidents.v1", 4)
 NOTIFICATIONS = Topic("notifications.v1", 4, is_compacted=True)
 CONTROLS = Topic("agent.controls.v1", 4, is_compacted=True)
 LIMITS = Topic("limits.v1", 1, is_compacted=True)  # one partition: versions have an order
+ONCALL = Topic("oncall.v1", 1, is_compacted=True)
 SNAPSHOTS = Topic("snapshots.v1", 4, is_compacted=True)
 OTLP_SPANS = Topic("otlp_spans", 4, retention_ms=DAY_MS)  # as the OpenTelemetry Collector names them
 OTLP_METRICS = Topic("otlp_metrics", 4, retention_ms=DAY_MS)
@@ -41,6 +42,7 @@ ALL = (
     INCIDENTS,
     NOTIFICATIONS,
     CONTROLS,
+    ONCALL,
     LIMITS,
     SNAPSHOTS,
     DEAD_LETTERS,

@@ -9,6 +9,10 @@ A page that cannot be delivered is tried again with growing pauses, in a task of
 same incident by the same rule to the same receiver waits for it. Past the retry policy's deadline it is recorded as
 failed and counted, because elements that are held for ever would at last stop every other page.
 
+With `routes.yml` the router decides who is told and when (`dispatch.py`, alerts/routing): a revision is acknowledged
+once what is to be told of it is recorded. Groups are a worker's own: let one worker run notify where a group spans
+incidents, and others stand by.
+
 Some receivers (Alertmanager) take an alert for over when it is not said again: what is open is sent to them in
 intervals, as its newest revision is, by the worker that reads the incident's partition.
 """
@@ -16,31 +20,41 @@ intervals, as its newest revision is, by the worker that reads the incident's pa
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from alerts.outbox import Notification, Outbox
+from alerts.page import Told
 from alerts.receivers import Delivery, Receiver
 from alerts.retry import RetryPolicy
-from alerts.rules.model import Rule
+from alerts.routing.files import Routes
+from alerts.routing.mutes import silence_of
+from alerts.routing.router import Router
+from alerts.rules.model import SHADOW, Rule
+from pipeline.clock import now_micros
 from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.base import Fail, Stage
+from pipeline.stages.dispatch import Dispatch
 from pipeline.stages.publish import Outgoing, Publisher
-from pipeline.stages.read_back import read_whole_topic
+from pipeline.stages.read_back import follow_topic, read_whole_topic
+from pipeline.transport import StaleElementError
 from schemas.codecs.single import decode, decode_incident, encode, encode_incident
 from schemas.incidents import Incident
+from schemas.oncall import Acknowledgement, Silencing, decode_word
 from schemas.times import MINUTE
-from schemas.topics import INCIDENTS, NOTIFICATIONS
+from schemas.topics import INCIDENTS, NOTIFICATIONS, ONCALL
 
 log = logging.getLogger(__name__)
 
 REMEMBER = 8 * 24 * 60 * MINUTE  # longer than incidents.v1 is kept
 EXPIRE_EVERY = 60 * MINUTE  # of event time
+FOLLOW_SECONDS = 0.2
 ENDS_SAID_AGAIN = 5  # times, for a receiver that lost its memory meanwhile
 
 Place = tuple[str, str, str, str]  # tenant, incident, rule, receiver: what is said here is said in order
@@ -77,13 +91,20 @@ class Notify(Stage[None]):
         rules: Sequence[Rule],
         receivers: Mapping[str, Receiver],
         retry: RetryPolicy | None = None,
+        routes: Routes | None = None,
+        now: Callable[[], int] = now_micros,
     ) -> None:
         super().__init__(settings, fail)
         self.sent = 0
         self.given_up = 0
+        self.not_sent: Counter[str] = Counter()  # by reason: alerts.routing.mutes.Reason
         self._rules = rules
         self._receivers = receivers
         self._retry = retry or RetryPolicy()
+        self._routes = routes
+        self._now = now
+        self._dispatch: Dispatch | None = None
+        self._flushing: asyncio.Task[None] | None = None
         self._outbox = Outbox(rules)
         self._turns: dict[Place, _Turn] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -97,8 +118,12 @@ class Notify(Stage[None]):
         intervals = [receiver.resend_seconds for receiver in self._receivers.values()]
         for seconds in {seconds for seconds in intervals if seconds is not None}:
             self.run_beside(self._say_again(seconds), "say again")
+        self.run_beside(self._follow_partitions(), "follow partitions")
+        if self._routes is not None:
+            self.run_beside(self._listen(), "listen")
 
     async def close(self) -> None:
+        await self._stop_dispatch()
         for task in self._under_way.values():
             task.cancel()
         await asyncio.gather(*self._under_way.values(), return_exceptions=True)
@@ -106,13 +131,51 @@ class Notify(Stage[None]):
             await self._publisher.close()
 
     async def begin_epoch(self, epoch: int) -> None:
-        self._outbox = Outbox(self._rules)
+        await self._stop_dispatch()
+        router = None if self._routes is None else Router(self._routes)
+        self._outbox = Outbox(self._rules, None if router is None else router.destinations)
         async for value in read_whole_topic(self.settings.kafka_connection, NOTIFICATIONS):
             self._outbox.restore(decode(value)[1])
         self._said = {}
         for record in self._outbox.open_ones():
             if record.incident:
                 self._keep_said(record, decode_incident(record.incident))
+        if router is not None:
+            await self._start_dispatch(router)
+
+    async def _start_dispatch(self, router: Router) -> None:
+        async for value in read_whole_topic(self.settings.kafka_connection, ONCALL):
+            _hear(router, decode_word(value))
+        self._dispatch = Dispatch(router, self._now, self._send, self._keep, self.not_sent)
+        self._dispatch.restore(self._outbox, {partition for _, partition in self.consumer.frontiers()})
+        self._flushing = asyncio.create_task(self._dispatch.run())
+        self._flushing.add_done_callback(self._flushing_ended)
+
+    async def _stop_dispatch(self) -> None:
+        if self._flushing is not None and self._dispatch is not None:
+            self._flushing.cancel()
+            await asyncio.gather(self._flushing, return_exceptions=True)
+            await self._dispatch.close()
+            self._flushing = self._dispatch = None
+
+    def _flushing_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed(error, "dispatch")
+
+    async def _follow_partitions(self) -> None:
+        """What is still to be told after a restart does not wait for the next incident."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            if not self._is_closing and self.consumer.epoch != self._epoch and self.consumer.frontiers():
+                async with self._turn:
+                    with suppress(StaleElementError):
+                        await self._follow_epoch()
+
+    async def _listen(self) -> None:
+        """Silences and acknowledgements as people give them."""
+        async for value in follow_topic(self.settings.kafka_connection, ONCALL):
+            if self._dispatch is not None:
+                _hear(self._dispatch.router, decode_word(value))
 
     async def take(self, element: Element) -> Awaitable[None] | None:
         tasks: list[asyncio.Task[None]] = []
@@ -124,6 +187,9 @@ class Notify(Stage[None]):
             self._renew_said(incident)
             for decided in self._outbox.decide(incident):
                 notification = replace(decided, partition=element.partition)
+                if self._dispatch is not None and notification.receiver != SHADOW:
+                    await self._dispatch.take(notification, incident)
+                    continue
                 task = self._under_way.get(notification.dedup_key)
                 if task is None:
                     pending.append(notification)
@@ -172,14 +238,14 @@ class Notify(Stage[None]):
             if not turn.users:
                 del self._turns[place]
 
-    async def _send(self, notification: Notification, incident: Incident) -> Delivery:
+    async def _send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         receiver = self._receivers[notification.receiver]
         loop = asyncio.get_running_loop()
         began = loop.time()
         attempt = 0
         while True:
             attempt += 1
-            delivery = await receiver.send(notification, incident)
+            delivery = await receiver.send(notification, incident, others)
             wait = self._retry.wait(
                 delivery,
                 attempt=attempt,
@@ -247,6 +313,14 @@ class Notify(Stage[None]):
             del self._retrying[notification.dedup_key]
             self.waiting_on = ", ".join(sorted(set(self._retrying.values())))
 
+    async def _keep(self, notification: Notification, incident: Incident) -> None:
+        """A record of routing: in Kafka, then in the outbox."""
+        await self._record(notification)
+        self._outbox.record(notification)
+        self._keep_said(notification, incident)
+        self.sent += notification.state == "sent"
+        self.given_up += notification.state == "failed"
+
     async def _record(self, notification: Notification) -> None:
         if self._publisher is None:
             raise RuntimeError("notify is not open: start() opens it before it reads")
@@ -258,6 +332,13 @@ class Notify(Stage[None]):
         if at - self._expired_at > EXPIRE_EVERY:
             self._expired_at = at
             self._outbox.expire(at - REMEMBER)
+
+
+def _hear(router: Router, word: Silencing | Acknowledgement) -> None:
+    if isinstance(word, Acknowledgement):
+        router.acknowledge(word.tenant, word.incident_id)
+    else:
+        router.silence(silence_of(word))
 
 
 def _place(notification: Notification) -> Place:

@@ -18,6 +18,17 @@ async def read_whole_topic(connection: KafkaConnection, topic: Topic) -> AsyncIt
 
     Raises DependencyError where Kafka does not answer for 30 s.
     """
+    async for value in _read(connection, topic, goes_on=False):
+        yield value
+
+
+async def follow_topic(connection: KafkaConnection, topic: Topic) -> AsyncIterator[bytes]:
+    """As `read_whole_topic`, and then what comes, until it is cancelled. A broker that is away is waited for."""
+    async for value in _read(connection, topic, goes_on=True):
+        yield value
+
+
+async def _read(connection: KafkaConnection, topic: Topic, *, goes_on: bool) -> AsyncIterator[bytes]:
     consumer = Consumer(
         connection.librdkafka()
         | {
@@ -36,7 +47,7 @@ async def read_whole_topic(connection: KafkaConnection, topic: Topic) -> AsyncIt
         await asyncio.to_thread(consumer.assign, places)
         unread = set(range(topic.partitions))
         heard_at = loop.time()
-        while unread:
+        while unread or goes_on:
             found = await asyncio.to_thread(consumer.consume, BATCH, 0.5)
             for message in found:
                 heard_at = loop.time()
@@ -47,9 +58,9 @@ async def read_whole_topic(connection: KafkaConnection, topic: Topic) -> AsyncIt
                         yield value
                 elif error.name() == "_PARTITION_EOF":
                     unread.discard(message.partition())
-                elif not error.retriable():
+                elif not error.retriable() and not goes_on:
                     raise DependencyError(f"Kafka does not let {topic.name} be read: {error.str()}.")
-            if loop.time() - heard_at > TIMEOUT_SECONDS:
+            if not goes_on and loop.time() - heard_at > TIMEOUT_SECONDS:
                 raise DependencyError(
                     f"Kafka gave nothing of {topic.name} for {TIMEOUT_SECONDS:.0f} s; check that it is up."
                 )

@@ -2,8 +2,9 @@
 
     signals.v1        -> signals, agent_usage (markers, actions and facts are for correlate only)
     incidents.v1      -> incidents, incident_revisions, incident_timeline
-    notifications.v1  -> notifications
+    notifications.v1  -> notifications; incident_timeline, where something was not sent
     agent.controls.v1 -> controls, and incident_timeline where one is about an incident
+    oncall.v1         -> acknowledgements, incident_timeline
     dead_letters.v1   -> dead_letters, a redacted preview
 
 What is said of incidents is written sooner than what was used: somebody may be waiting for it.
@@ -16,13 +17,17 @@ from pipeline.frontier import Element
 from pipeline.stages.batching import GAP_SECONDS, BatchingStage, Rows
 from schemas.codecs.single import UnreadableError, decode, decode_incident, decode_rows
 from schemas.controls import Control, ControlError, control_of
+from schemas.oncall import Acknowledgement, decode_word
 from schemas.signals import Signal, Usage
-from schemas.topics import CONTROLS, DEAD_LETTERS, INCIDENTS, NOTIFICATIONS, SIGNALS
+from schemas.topics import CONTROLS, DEAD_LETTERS, INCIDENTS, NOTIFICATIONS, ONCALL, SIGNALS
 from sinks.clickhouse.rows import (
+    acknowledged_frame,
+    acknowledgement_frame,
     control_frame,
     control_timeline_frame,
     dead_letter_frame,
     incident_frame,
+    not_sent_frame,
     notification_frame,
     signal_frame,
     timeline_frame,
@@ -37,10 +42,10 @@ log = logging.getLogger(__name__)
 
 
 class Record(BatchingStage[None]):
-    """One worker's share of the five topics."""
+    """One worker's share of the six topics."""
 
     name = "record"
-    topics = (SIGNALS.name, INCIDENTS.name, NOTIFICATIONS.name, CONTROLS.name, DEAD_LETTERS.name)
+    topics = (SIGNALS.name, INCIDENTS.name, NOTIFICATIONS.name, CONTROLS.name, ONCALL.name, DEAD_LETTERS.name)
 
     def gap_seconds(self, topic: str) -> float:
         return SOON_SECONDS if topic in SOON else GAP_SECONDS
@@ -62,10 +67,14 @@ class Record(BatchingStage[None]):
                 "incident_timeline": timeline_frame(incidents),
             }
         if element.topic == NOTIFICATIONS.name:
-            return {"notifications": notification_frame([decode(value)[1] for value in values])}
+            told = [decode(value)[1] for value in values]
+            return {"notifications": notification_frame(told), "incident_timeline": not_sent_frame(told)}
         if element.topic == CONTROLS.name:
             controls = _controls(element)
             return {"controls": control_frame(controls), "incident_timeline": control_timeline_frame(controls)}
+        if element.topic == ONCALL.name:
+            words = [word for word in map(decode_word, values) if isinstance(word, Acknowledgement)]
+            return {"acknowledgements": acknowledgement_frame(words), "incident_timeline": acknowledged_frame(words)}
         return {"dead_letters": dead_letter_frame([preview_row(decode(value)[1]) for value in values])}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.errors import UsageError
 from schemas.incidents import NESTED_FIELDS, TIME_FIELDS, Incident
-from schemas.times import EPOCH
+from schemas.times import EPOCH, parse_time
 from sinks.clickhouse.client import Client
 
 OPTIONAL = ("scope", "agent_id", "agent_version", "owner", "acknowledged_by")
@@ -36,7 +36,7 @@ def newest(client: Client, limit: int, *, only_open: bool = False) -> list[Incid
         f"SELECT * FROM incidents FINAL {where} ORDER BY started_at DESC, incident_id LIMIT {{limit:UInt32}}",  # noqa: S608
         {"limit": limit},
     )
-    return [incident_of(row) for row in rows]
+    return _with_acknowledgements(client, [incident_of(row) for row in rows])
 
 
 def by_id(client: Client, prefix: str) -> Incident:
@@ -48,7 +48,27 @@ def by_id(client: Client, prefix: str) -> Incident:
         raise UsageError(f"There is no incident {prefix[:40]!r}: `aftermath incidents list` shows those there are.")
     if len(rows) > 1:
         raise UsageError(f"More than one incident begins with {prefix[:40]!r}: write more of its id.")
-    return incident_of(rows[0])
+    return _with_acknowledgements(client, [incident_of(rows[0])])[0]
+
+
+def _with_acknowledgements(client: Client, incidents: list[Incident]) -> list[Incident]:
+    """Who has them in hand stands in a table of its own: it is said by people, not found in the log."""
+    rows = client.query(
+        "SELECT * FROM acknowledgements FINAL WHERE incident_id IN {ids:Array(String)}",
+        {"ids": [incident.incident_id for incident in incidents]},
+    )
+    found = {(row["tenant"], row["incident_id"]): row for row in rows}
+    return [
+        incident.model_copy(
+            update={
+                "acknowledged_at": parse_time(row["acknowledged_at"]),
+                "acknowledged_by": row["acknowledged_by"],
+            }
+        )
+        if (row := found.get((incident.tenant, incident.incident_id)))
+        else incident
+        for incident in incidents
+    ]
 
 
 def timeline(client: Client, incident_id: str) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ import polars as pl
 
 from schemas.controls import ALL, Control
 from schemas.incidents import NESTED_FIELDS, Incident
+from schemas.oncall import Acknowledgement
 from schemas.registry import Schema, newest
 from schemas.signals import Signal, Usage
 from schemas.times import format_span
@@ -32,8 +33,16 @@ TABLES: Mapping[str, str] = {
     "metric_point": "system_metrics",
     "cluster_event": "cluster_events",
 }
-STATE_ORDER = {"pending": 0, "failed": 1, "sent": 2}
-NOT_STORED = ("incident", "partition", "reference")  # what only notify needs, to send again
+STATE_ORDER = {"held": 0, "pending": 0, "failed": 1, "dropped": 2, "sent": 2}
+NOT_SENT = {"held": "is held", "dropped": "was not sent", "failed": "could not be sent"}  # by state
+NOT_STORED = (
+    "group",
+    "incident",
+    "message",
+    "partition",
+    "reference",
+    "told_at",
+)  # what only notify needs, to send again
 PREVIEW_COLUMNS = {"key": pl.String, "size": pl.Int64, "preview": pl.String}
 TIMELINE_COLUMNS = {
     "tenant": pl.String,
@@ -127,11 +136,62 @@ def control_timeline_frame(controls: Sequence[Control]) -> pl.DataFrame:
     return _filled(pl.DataFrame(rows, schema=TIMELINE_COLUMNS, orient="row"))
 
 
+def not_sent_frame(notifications: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
+    """For `incident_timeline`: a row for each reason for which an alert was not sent. Waiting for its group is none."""
+    rows = [
+        {
+            **dict.fromkeys(TIMELINE_COLUMNS),
+            "tenant": item["tenant"],
+            "incident_id": item["incident_id"],
+            "event_time": item["at"],
+            "type": "not_sent",
+            "shows": f"{item['transition']} of {item['rule']} to {item['receiver']} {NOT_SENT[item['state']]}: "
+            f"{item['detail']}",
+            "topic": "",
+            "partition": -1,
+            "offset": -1,
+            "event_id": f"{item['dedup_key']}/{item['reason'] or item['state']}",
+            "revision": item["revision"],
+        }
+        for item in notifications
+        if item["state"] in NOT_SENT and item["reason"] != "group_wait"
+    ]
+    return _filled(pl.DataFrame(rows, schema=TIMELINE_COLUMNS, orient="row"))
+
+
 def _said_of(control: Control) -> str:
     end = "" if control.until is None else f" for {format_span(control.until - control.at)}"
     did = {"pause": "paused", "halt": "halted", "resume": "resumed"}[control.action]
     said = f"{control.about} {did}{end} by {control.author}: {control.reason}"
     return said if control.mode == "enforce" else f"in shadow, holding nobody: {said}"
+
+
+def acknowledgement_frame(words: Sequence[Acknowledgement]) -> pl.DataFrame:
+    """For `acknowledgements`."""
+    return _filled(
+        pl.DataFrame([asdict(word) for word in words], schema=newest("acknowledgement").columns, orient="row")
+    )
+
+
+def acknowledged_frame(words: Sequence[Acknowledgement]) -> pl.DataFrame:
+    """For `incident_timeline`: who took an incident in hand."""
+    rows = [
+        {
+            **dict.fromkeys(TIMELINE_COLUMNS),
+            "tenant": word.tenant,
+            "incident_id": word.incident_id,
+            "event_time": word.acknowledged_at,
+            "type": "acknowledged",
+            "shows": f"acknowledged by {word.acknowledged_by}" + (f": {word.comment}" if word.comment else ""),
+            "topic": "",
+            "partition": -1,
+            "offset": -1,
+            "event_id": "acknowledged",
+            "revision": 0,
+        }
+        for word in words
+    ]
+    return _filled(pl.DataFrame(rows, schema=TIMELINE_COLUMNS, orient="row"))
 
 
 def dead_letter_frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:

@@ -331,6 +331,7 @@ def test_signals_usage_notifications_and_dead_letters_are_stored(migrated: Clien
         "title": "cart is down",
         "detail": "",
         "labels": "{}",
+        "reason": "",
     }
     bad = Rejected(5, Reason.MALFORMED, "not JSON", b"token=abcdef", b"k", T0)
     frames = {

@@ -65,21 +65,21 @@ class Alertmanager:
 
 
 @contextmanager
-def alertmanager() -> Iterator[Alertmanager]:
+def alertmanager(config: Path = CONFIG) -> Iterator[Alertmanager]:
     """One that is ready, and is gone afterwards. Raises NoAlertmanagerError."""
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is not None:
-        with _as_process(program) as running:
+        with _as_process(program, config) as running:
             yield running
         return
     if (lacks := DockerKafka.lacks()) is not None:
         raise NoAlertmanagerError(f"no Alertmanager: {NAMES[0]} is not installed; {lacks}")
-    with _in_docker() as running:
+    with _in_docker(config) as running:
         yield running
 
 
 @contextmanager
-def _as_process(program: str) -> Iterator[Alertmanager]:
+def _as_process(program: str, config: Path) -> Iterator[Alertmanager]:
     (port,) = free_ports(1)
     found = Alertmanager(f"{Path(program).name} of this machine", f"http://127.0.0.1:{port}")
     with tempfile.TemporaryDirectory(prefix="aftermath-alertmanager-") as folder:
@@ -88,7 +88,7 @@ def _as_process(program: str) -> Iterator[Alertmanager]:
             process = subprocess.Popen(
                 [
                     program,
-                    f"--config.file={CONFIG}",
+                    f"--config.file={config}",
                     f"--storage.path={folder}/data",
                     f"--web.listen-address=127.0.0.1:{port}",
                     "--cluster.listen-address=",
@@ -111,9 +111,9 @@ def _as_process(program: str) -> Iterator[Alertmanager]:
 
 
 @contextmanager
-def _in_docker() -> Iterator[Alertmanager]:
+def _in_docker(config: Path) -> Iterator[Alertmanager]:
     (port,) = free_ports(1)
-    mount = f"{CONFIG}:/etc/alertmanager/alertmanager.yml:ro"
+    mount = f"{config}:/etc/alertmanager/alertmanager.yml:ro"
     started = _docker("run", "--detach", "--publish", f"127.0.0.1:{port}:9093", "--volume", mount, IMAGE).strip()
     try:
         found = Alertmanager(f"{IMAGE} in Docker", f"http://127.0.0.1:{port}")

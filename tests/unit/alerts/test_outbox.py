@@ -270,7 +270,7 @@ def test_a_notification_has_the_fields_of_its_schema_and_survives_the_way_there_
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"state": "lost"}, "state is not one of pending, sent, failed"),
+        ({"state": "lost"}, "state is not one of pending, held, failed, dropped, sent"),
         ({"at": "today"}, "without a usable at"),
         ({"rule": None}, "without a usable rule"),
     ],
