@@ -41,6 +41,7 @@ from pipeline.limits import load_limits
 from pipeline.listening import Port
 from pipeline.offsets import Offsets
 from pipeline.otlp_http import OtlpHttp
+from pipeline.owners import load_owners
 from pipeline.publishing_limits import publish_limits
 from pipeline.settings import STAGE_NAMES, Settings
 from pipeline.stages.archive import Archive
@@ -81,7 +82,8 @@ def build_stage(
             return Detect(settings, fail, limits=limits, rules=rules, now=now_micros)
         case "correlate":
             limits = load_limits(settings.limits_file)
-            return Correlate(settings, fail, limits=limits, rules=rules, now=now_micros)
+            owners = load_owners(settings.owners_file)
+            return Correlate(settings, fail, limits=limits, rules=rules, now=now_micros, owners=owners)
         case "record":
             return Record(settings, fail, writer=writer())
         case "archive":

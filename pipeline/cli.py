@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     backtest.add_argument("--against", type=Path, metavar="DIR", help="compare with an earlier --out")
     backtest.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
-    incidents = commands.add_parser("incidents", help="read incidents")
+    incidents = commands.add_parser("incidents", help="read incidents, and say that one is in hand")
     reading = incidents.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = reading.add_parser("list", help="newest first")
     listing.add_argument("--open", action="store_true", help="only open ones")
@@ -66,8 +66,26 @@ def parser() -> argparse.ArgumentParser:
     for name, text in (("show", "one incident, for a person"), ("timeline", "what happened in it, in order")):
         one = reading.add_parser(name, help=text)
         one.add_argument("incident_id", metavar="ID", help="the id, or its first characters")
+    ack = reading.add_parser("ack", help="say that you have it: it is not repeated, and others see who")
+    ack.add_argument("incident_id", metavar="ID", help="the id, or its first characters")
+    ack.add_argument("--by", metavar="NAME", help="who; default: the user of this machine")
+    ack.add_argument("--comment", default="", metavar="TEXT", help="what you do about it")
     for each in reading.choices.values():
         each.add_argument("--json", action="store_true")
+
+    silence = commands.add_parser("silence", help="hold back alerts for a time, where there are routes")
+    silencing = silence.add_subparsers(dest="action", required=True, metavar="ACTION")
+    adding = silencing.add_parser("add", help="prints the id")
+    adding.add_argument("matchers", nargs="+", metavar="MATCHER", help="""'scope="prod-eu/checkout"', 'owner=~"a|b"'""")
+    adding.add_argument("--for", dest="length", required=True, metavar="TIME", help="30m, 2h, 1d")
+    adding.add_argument("--comment", required=True, metavar="TEXT", help="why")
+    adding.add_argument("--by", metavar="NAME", help="who; default: the user of this machine")
+    adding.add_argument("--tenant", metavar="T", help="whose alerts; default: the configured tenant")
+    showing = silencing.add_parser("list", help="those in force and to come")
+    showing.add_argument("--expired", action="store_true", help="those that are over, too")
+    showing.add_argument("--json", action="store_true")
+    ending = silencing.add_parser("expire", help="end one now")
+    ending.add_argument("silence_id", metavar="ID", help="the id, or its first characters")
 
     tail = commands.add_parser("tail", help="what agents do, what systems do and incidents, as they happen")
     tail.add_argument("--scope", metavar="S", help="only resources whose name begins so: cluster, or cluster/namespace")

@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     otlp_host: str = "127.0.0.1"
     otlp_token: SecretStr | None = None  # asked for where others than this machine can reach the port
     limits_file: Path | None = None
+    owners_file: Path | None = None  # which team an incident belongs to: pipeline/core/owners.py
     rules_dir: Path | None = None  # the rules that come with Aftermath
     routes_file: Path | None = None  # none: rules name their receivers themselves, who are told at once
     receivers: dict[str, ReceiverSettings] = {"console": ReceiverSettings(kind="console")}

@@ -51,6 +51,7 @@ def render(incident: Incident, width: int = 100) -> str:
     lines += [*textwrap.wrap(plain(incident.title), width), ""]
     rows: list[tuple[str, list[str]]] = [
         ("When", [_when(incident)]),
+        ("Whose", _whose(incident)),
         ("What broke", _broke(incident)),
         ("Cause", _cause(incident)),
         ("Not known", [_gap(gap) for gap in incident.context_gaps]),
@@ -74,6 +75,14 @@ def _row(label: str, texts: Iterable[str], width: int) -> list[str]:
             plain(text), width, initial_indent=first, subsequent_indent=" " * (LABEL + 4), break_long_words=False
         )
     return out
+
+
+def _whose(incident: Incident) -> list[str]:
+    """The team it belongs to, and who has it in hand."""
+    found = [f"team {incident.owner}"] if incident.owner else []
+    if incident.acknowledged_by and incident.acknowledged_at:
+        found.append(f"acknowledged by {incident.acknowledged_by} at {clock(incident.acknowledged_at)}")
+    return ["; ".join(found)] if found else []
 
 
 def _when(incident: Incident) -> str:

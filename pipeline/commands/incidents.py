@@ -1,12 +1,18 @@
-"""`aftermath incidents list / show / timeline`."""
+"""`aftermath incidents list / show / timeline / ack`."""
 
 import argparse
+import getpass
 import json
+from dataclasses import asdict
 
-from pipeline.commands.connection import reading_client
+from pipeline.clock import now_micros
+from pipeline.commands.connection import kafka_to_use, reading_client
 from pipeline.commands.terminal import terminal
+from pipeline.saying import say
 from reports.incident import plain, render
 from reports.table import incident_list
+from schemas.incidents import Incident
+from schemas.oncall import Acknowledgement
 from sinks.clickhouse import incidents as stored
 
 
@@ -24,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
                 print("No open incidents." if args.open else "No incidents.")
             return 0
         incident = stored.by_id(client, args.incident_id)
+        if args.action == "ack":
+            return _acknowledge(args, incident)
         if args.action == "show":
             print(incident.model_dump_json() if args.json else render(incident, min(110, screen.width)))
             return 0
@@ -34,3 +42,14 @@ def run(args: argparse.Namespace) -> int:
             for row in rows:
                 print(f"{row['event_time']:%Y-%m-%d %H:%M:%S}  {row['type']:<10} {plain(row['shows'])}")
         return 0
+
+
+def _acknowledge(args: argparse.Namespace, incident: Incident) -> int:
+    by = args.by or getpass.getuser()
+    word = Acknowledgement(incident.tenant, incident.incident_id, now_micros(), by, args.comment)
+    say(kafka_to_use(), word)
+    if args.json:
+        print(json.dumps(asdict(word), ensure_ascii=False))
+    else:
+        print(f"{incident.incident_id} is acknowledged by {plain(by)}: {plain(incident.title)}")
+    return 0

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 
 from pipeline.core.limits import Limits
 from pipeline.core.merge import SilenceWatch
+from pipeline.core.owners import Owners
 from pipeline.core.panes import TimeRules
 from pipeline.frontier import Element
 from pipeline.operators.correlate import CorrelateOperator
@@ -42,9 +43,17 @@ class Correlate(SavingStage[CorrelateOperator]):
     topics = (SIGNALS.name,)
 
     def __init__(
-        self, settings: Settings, fail: Fail, *, limits: Limits, rules: TimeRules, now: Callable[[], int]
+        self,
+        settings: Settings,
+        fail: Fail,
+        *,
+        limits: Limits,
+        rules: TimeRules,
+        now: Callable[[], int],
+        owners: Owners | None = None,
     ) -> None:
         super().__init__(settings, fail)
+        self._owners = owners or Owners()
         self._now = now
         self._limits = LimitsLog(settings.kafka_connection, limits)
         self._rules = rules
@@ -146,7 +155,7 @@ class Correlate(SavingStage[CorrelateOperator]):
                 encode_incident(incident),
                 f"{incident.tenant}/{incident.incident_id}".encode(),
             )
-            for incident in operator.read(messages)
+            for incident in map(self._owners.owned, operator.read(messages))
         ]
         return revisions + [
             Outgoing(FACTS.name, encode_record(posting.fact) if posting.fact else None, posting.key.encode())

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from alerts.rules.samples import sample_incident
 from pipeline.cli import main
 from pipeline.embedded import Database
+from schemas.oncall import Acknowledgement
+from sinks.clickhouse import rows
+from sinks.clickhouse.client import connect
 from tests.builders import event, span
 from tests.stages.kafka import Broker
 
@@ -65,10 +69,76 @@ def test_publish_sends_files_as_live_events_and_as_a_recording(
     configured: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "in.jsonl"
-    rows = [span(0), span(0.2, span_id="b"), event(0.1, "e", "flag", "prod/shop/flag/f")]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "{broken\n")
+    made = [span(0), span(0.2, span_id="b"), event(0.1, "e", "flag", "prod/shop/flag/f")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in made) + "{broken\n")
     for words in (["publish", str(path)], ["publish", str(path), "--recorded"]):
         assert main(words) == 0
         shown = capsys.readouterr()
         assert "3 events published (2 to agent.traces.v1, 1 to cluster.events.v1)" in shown.out
         assert "1 bad lines left out" in shown.err
+
+
+def test_a_silence_is_added_listed_and_expired(configured: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "silence",
+        "add",
+        'scope="prod/shop"',
+        "--for",
+        "2h",
+        "--comment",
+        "a move",
+        "--by",
+        "kim",
+        "--tenant",
+        "acme",
+    ]
+    assert main(words) == 0
+    name = capsys.readouterr().out.strip()
+    assert main(["silence", "list", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["silence_id"], found["state"], found["matchers"]) == (name, "active", ['scope="prod/shop"'])
+    assert (found["created_by"], found["comment"], found["tenant"]) == ("kim", "a move", "acme")
+    assert main(["silence", "expire", name[:5]]) == 0
+    assert main(["silence", "list"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "No silences."
+    assert main(["silence", "list", "--expired"]) == 0
+    assert f"{name}  over" in capsys.readouterr().out
+    assert main(["silence", "expire", name]) == 2
+    assert "was over at" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["scope"], "is no matcher"),
+        (['a=~"("'], "not a regular expression"),
+        (["a=b", "--for", "0s"], "at most 90 days"),
+        (["a=b", "--for", "91d"], "at most 90 days"),
+        (["a=b", "--comment", " "], "Say why"),
+    ],
+)
+def test_a_silence_that_is_none_is_refused(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["silence", "add", "--for", "1h", "--comment", "x", *words]) == 2
+    assert says in capsys.readouterr().err
+
+
+def test_an_incident_is_acknowledged_and_others_see_who_has_it(
+    configured: str, clickhouse: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["setup"]) == 0
+    client = connect(clickhouse.url, password=clickhouse.password, database="commands")
+    incident = sample_incident({"incident_id": "i1", "tenant": "acme", "title": "cart is down", "owner": "checkout"})
+    client.insert_frame("incidents", rows.incident_frame([incident]), "t1")
+    capsys.readouterr()
+    assert main(["incidents", "ack", "i1", "--by", "kim", "--comment", "scaling back", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    word = Acknowledgement(**said)
+    assert (word.tenant, word.acknowledged_by, word.comment) == ("acme", "kim", "scaling back")
+    client.insert_frame("acknowledgements", rows.acknowledgement_frame([word]), "t2")
+    client.insert_frame("incident_timeline", rows.acknowledged_frame([word]), "t3")
+    client.close()
+    assert main(["incidents", "show", "i1"]) == 0
+    assert "team checkout; acknowledged by kim at" in capsys.readouterr().out
+    assert main(["incidents", "timeline", "i1"]) == 0
+    assert "acknowledged by kim: scaling back" in capsys.readouterr().out
+    assert main(["incidents", "ack", "nothing"]) == 2

@@ -13,7 +13,8 @@ from pipeline.cli import main, parser
 from tests.builders import span
 
 COMMANDS = [("demo",), ("run",), ("publish",), ("backtest",), ("incidents", "list"), ("incidents", "show"),
-            ("incidents", "timeline"), ("roundup",), ("rules", "check"), ("setup",), ("doctor",)]  # fmt: skip
+            ("incidents", "timeline"), ("incidents", "ack"), ("silence", "add"), ("silence", "list"),
+            ("silence", "expire"), ("roundup",), ("rules", "check"), ("setup",), ("doctor",)]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)

@@ -10,7 +10,7 @@ README = (Path(__file__).parents[4] / "alerts" / "routing" / "README.md").read_t
 
 
 def test_its_example_is_right(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    example, _owners = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     (tmp_path / "routes.yml").write_text(example)
     routes = load_routes(tmp_path / "routes.yml", {"chat", "on_call", "checkout", "tickets"})
     assert len(list(routes.root.walk())) == 4
