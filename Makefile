@@ -27,7 +27,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 imports: $(READY)
-	PYTHONPATH=. $(BIN)/lint-imports
+	PYTHONPATH=.:client $(BIN)/lint-imports
 
 format: $(READY)
 	$(BIN)/ruff format .

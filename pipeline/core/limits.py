@@ -73,6 +73,7 @@ class Limit(BaseModel):
     calls_per_day: PositiveInt | None = None
     budget_of: BudgetOf = "agent"  # whose budget `..._per_day` is: each agent's, or that of all that the entry covers
     max_steps: PositiveInt | None = None
+    max_repeats: PositiveInt | None = None  # of one call in a session: the client makes no more of them
     context_limit: PositiveInt | None = None
     allowed_tools: tuple[Pattern, ...] | None = None
     allowed_targets: tuple[Pattern, ...] | None = None

@@ -1,0 +1,46 @@
+"""The example is run as it stands: it does what its text says."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import aftermath_client
+import pytest
+
+from tests.client.building import a_guard, fact, hold, post, spans
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    path = Path(aftermath_client.__file__).parents[1] / "examples" / "plain_loop.py"
+    spec = importlib.util.spec_from_file_location("plain_loop", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_it_makes_its_calls_and_publishes_them(example: ModuleType) -> None:
+    guard = a_guard(strict=True)
+    assert example.run(guard, "the sale", lambda _: None) == 2
+    assert [span["operation"] for span in spans(guard)] == [
+        "chat", "execute_tool", "chat", "execute_tool", "invoke_agent",
+    ]  # fmt: skip
+
+
+def test_in_a_freeze_it_is_told_and_does_not_scale(example: ModuleType) -> None:
+    guard = a_guard(strict=True)
+    freeze = fact("fz-1", "freeze", example.CART, ends=600, source="change-calendar", message="no changes now")
+    post(guard, freeze)
+    said: list[str] = []
+    assert example.run(guard, "the sale", said.append) == 1
+    assert "NOT READ: freeze" in said[-1]
+
+
+def test_paused_it_stops_with_the_reason(example: ModuleType) -> None:
+    guard = a_guard(strict=True)
+    hold(guard, 600, tool_name="metrics.query")
+    said: list[str] = []
+    assert example.run(guard, "the sale", said.append) == 0
+    assert "writes the same hook" in said[-1]
