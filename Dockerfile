@@ -13,6 +13,7 @@ COPY pipeline /build/pipeline
 COPY sinks /build/sinks
 COPY alerts /build/alerts
 COPY reports /build/reports
+COPY web /build/web
 RUN pip wheel --no-deps --wheel-dir /build/wheels /build \
     && /opt/aftermath/bin/pip install --no-deps --no-index /build/wheels/*.whl \
     && /opt/aftermath/bin/aftermath --help >/dev/null

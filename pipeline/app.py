@@ -55,6 +55,7 @@ from pipeline.stages.record import Record
 from pipeline.stages.watchdog import Watchdog
 from pipeline.topic_setup import check_topics
 from pipeline.transport import self_test
+from pipeline.web_page import WebPage
 from schemas.errors import ConfigurationError, DependencyError, UsageError
 from schemas.topics import BY_NAME
 
@@ -271,14 +272,16 @@ async def _work(settings: Settings, stages: Sequence[str] | None) -> int:
     return EXIT_DEADLINE
 
 
-def _ports(settings: Settings, pipeline: Pipeline) -> list[Port | OtlpHttp]:
+def _ports(settings: Settings, pipeline: Pipeline) -> list[Port | OtlpHttp | WebPage]:
     """What this worker listens on, as configured."""
-    found: list[Port | OtlpHttp] = []
+    found: list[Port | OtlpHttp | WebPage] = []
+    if settings.web_port is not None:
+        found.append(WebPage(settings, settings.web_port, now_micros))
     if settings.health_port is not None:
         application = health_application(pipeline.stages)
         found.append(Port(application, settings.health_host, settings.health_port, "AFTERMATH_HEALTH_PORT"))
     if settings.otlp_port is not None:
-        found.append(OtlpHttp(settings, settings.otlp_port))
+        found.append(OtlpHttp(settings, settings.otlp_port))  # last: what it takes is then to be seen
     return found
 
 

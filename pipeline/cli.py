@@ -32,6 +32,9 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--json", action="store_true", help="one JSON document on stdout; logs on stderr; implies --exit")
     demo.add_argument("--speed", type=_positive, metavar="X", help="times real time; default: as fast as it goes")
     demo.add_argument("--seed", type=int, default=7, help="seed of the generated story (default 7)")
+    demo.add_argument(
+        "--web", type=int, default=8420, metavar="PORT", help="port of the live page (default 8420; 0: any)"
+    )
     demo.add_argument("--save", type=Path, metavar="DIR", help="only write the story's input as JSON lines to DIR")
 
     run = commands.add_parser("run", help="workers against the configured Kafka and ClickHouse")
@@ -39,6 +42,9 @@ def parser() -> argparse.ArgumentParser:
         "--stage", action="append", metavar="S", help="ingest, detect, correlate, record, archive, notify; repeat"
     )
     run.add_argument("--recorded", action="store_true", help="the topics hold recorded data (written by publish)")
+    run.add_argument(
+        "--web", type=int, nargs="?", const=8420, metavar="PORT", help="serve the live page (default 8420)"
+    )
     run.add_argument("--otlp", type=int, metavar="PORT", help="take OTLP over HTTP on this port (usual: 4318)")
     run.add_argument(
         "--embedded",

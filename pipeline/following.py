@@ -5,8 +5,11 @@ from collections.abc import Iterator, Sequence
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from pipeline.kafka_connection import KafkaConnection
+from reports.tail import Shown
+from schemas.codecs.single import decode_incident, decode_record
 from schemas.errors import DependencyError
-from schemas.topics import Topic
+from schemas.signals import Gap, Reduced, Usage
+from schemas.topics import INCIDENTS, Topic
 
 AT_ONCE = 1_000  # messages
 TIMEOUT_SECONDS = 10.0
@@ -84,3 +87,13 @@ class Follower:
         return DependencyError(
             f"Kafka does not answer at {self._servers} ({error.args[0].str()}); start it, or set AFTERMATH_KAFKA."
         )
+
+
+def shown(topic: str, value: bytes) -> Shown | None:
+    """What a message says to people; None where it is one of the pipeline's own."""
+    if topic == INCIDENTS.name:
+        return decode_incident(value)
+    record = decode_record(value)
+    if isinstance(record, Reduced):
+        return None if isinstance(record.row, Usage) else record.row
+    return record if isinstance(record, Gap) else None

@@ -89,6 +89,10 @@ class Settings(BaseSettings):
     pane_seconds: int = Field(5, ge=1, le=60)
     tenant: str = Field("default", min_length=1, max_length=100)  # of OpenTelemetry that names none
     agent_accounts: tuple[str, ...] = ()  # shell patterns of the user names that agents have in audit logs
+    web_port: int | None = Field(None, ge=0, le=65535)  # the live page; usual is 8420
+    web_host: str = "127.0.0.1"
+    web_hosts: tuple[str, ...] = ()  # further names people reach it by, as behind a proxy
+    web_token: SecretStr | None = None  # without it a new one for each run, in the link that is logged
     health_port: int | None = Field(None, ge=0, le=65535)  # /metrics, /healthz, /readyz; usual is 9464
     health_host: str = "127.0.0.1"  # 0.0.0.0 where probes and Prometheus come from elsewhere
     otlp_port: int | None = Field(None, ge=0, le=65535)  # `run` takes OTLP over HTTP there; usual is 4318

@@ -58,7 +58,7 @@ def render(incident: Incident, width: int = 100) -> str:
         ("Limits", [f"{gap.gap} — {gap.failure_point}" for gap in incident.governance_gaps]),
         ("Waste", _waste(incident)),
         ("Also likely", _others(incident)),
-        ("Do first", _first_steps(incident)),
+        ("Do first", first_steps(incident)),
     ]
     for label, texts in rows:
         lines += _row(label, texts, width)
@@ -154,7 +154,8 @@ def _others(incident: Incident) -> list[str]:
     ]
 
 
-def _first_steps(incident: Incident) -> list[str]:
+def first_steps(incident: Incident) -> list[str]:
+    """What to do first, a phrase a step."""
     steps = []
     verdict = incident.attribution.verdict
     first = incident.attribution.ranked[0] if incident.attribution.ranked else None

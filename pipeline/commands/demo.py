@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pipeline.app import Pipeline
-from pipeline.clock import monotonic
+from pipeline.clock import monotonic, now_micros
 from pipeline.commands.terminal import terminal
 from pipeline.demo.healthy import all_events
 from pipeline.demo.recording import recording_of
@@ -39,6 +39,7 @@ from pipeline.embedded.database import Database
 from pipeline.player import Player, readers
 from pipeline.recording import Recording
 from pipeline.settings import Settings, load_settings
+from pipeline.web_page import WebPage
 from reports.incident import clock, render
 from reports.table import incident_list
 from schemas.errors import UsageError
@@ -109,8 +110,13 @@ async def _demo(args: argparse.Namespace, screen: Console, *, stays: bool) -> in
     with recording, embedded_broker(ALL) as kafka, embedded_database() as database:
         client = await asyncio.to_thread(_migrated, database)
         write_connection_file(DEFAULT_PATH, kafka, database)
+        page: WebPage | None = None
         try:
             settings = _settings(kafka, database)
+            page = WebPage(settings, args.web, now_micros) if stays else None
+            if page is not None:
+                await page.start()
+                screen.print(f"Watch it: {page.url}\n")
             with _progress(screen, len(recording)) as progress:
                 await _play(args, story, settings, recording, client, progress, told)
             if args.json:
@@ -118,11 +124,13 @@ async def _demo(args: argparse.Namespace, screen: Console, *, stays: bool) -> in
             else:
                 _print(story, screen)
             if stays and not told.is_set():
-                _say_next(screen, story, database, stays=True)
+                _say_next(screen, story, database, page.url if page else None)
                 await told.wait()
             elif not args.json:
-                _say_next(screen, story, database, stays=False)
+                _say_next(screen, story, database, None)
         finally:
+            if page is not None:
+                await page.stop()
             remove_connection_file(DEFAULT_PATH)
             client.close()
     return 130 if told.is_set() and not stays else 0
@@ -298,18 +306,20 @@ def _print(story: Story, screen: Console) -> None:
         screen.print(render(shown, min(MOST_WIDTH, screen.width)), markup=False, highlight=False, soft_wrap=True)
 
 
-def _say_next(screen: Console, story: Story, database: Database, *, stays: bool) -> None:
+def _say_next(screen: Console, story: Story, database: Database, page: str | None) -> None:
+    """page: the live page, of a demo that stays up."""
     first = story.incidents[0].incident_id[:8] if story.incidents else "ID"
     sql = "SELECT title, verdict, unplanned_tokens FROM aftermath.incidents FINAL FORMAT PrettyCompact"
     lines = [
         "",
         "Try next, in a second terminal here:"
-        if stays
+        if page
         else "To query it, run `make demo` on a terminal: it stays up. Then:",
         f"  curl '{database.url}/' --user '{database.analyst}:{database.analyst_password}' --data \"{sql}\"",
         f"  .venv/bin/aftermath incidents show {first}",
         f"  .venv/bin/aftermath incidents timeline {first}",
     ]
-    if stays:
+    if page:
+        lines.insert(1, f"  {page}   the live page")
         lines.append("Ctrl-C ends it; everything here is gone then.")
     screen.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

@@ -24,6 +24,8 @@ def run(args: argparse.Namespace) -> int:
         overrides["recorded"] = True
     if args.otlp is not None:
         overrides["otlp_port"] = args.otlp
+    if args.web is not None:
+        overrides["web_port"] = args.web
     if args.embedded:
         return _embedded(args, overrides)
     from pipeline.app import run_worker

@@ -8,11 +8,9 @@ import re
 
 from pipeline.clock import now_micros
 from pipeline.commands.connection import kafka_to_use
-from pipeline.following import START, Follower
+from pipeline.following import START, Follower, shown
 from reports.tail import Shown, Tail, Wanted
-from schemas.codecs.single import decode_incident, decode_record
 from schemas.errors import UsageError
-from schemas.signals import Gap, Reduced, Usage
 from schemas.times import MICROS, parse_time
 from schemas.topics import INCIDENTS, SIGNALS
 
@@ -37,16 +35,6 @@ def run(args: argparse.Namespace) -> int:
     finally:
         follower.close()
     return 0
-
-
-def shown(topic: str, value: bytes) -> Shown | None:
-    """What a message says to people; None where it is one of the pipeline's own."""
-    if topic == INCIDENTS.name:
-        return decode_incident(value)
-    record = decode_record(value)
-    if isinstance(record, Reduced):
-        return None if isinstance(record.row, Usage) else record.row
-    return record if isinstance(record, Gap) else None
 
 
 def since(text: str | None, now: int) -> int | None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def test_an_instrumented_agent_that_loops_becomes_an_incident(tmp_path: Path) ->
     quick = {"AFTERMATH_LATENESS_SECONDS": "4", "AFTERMATH_PANE_SECONDS": "1", "PYTHONPATH": str(ROOT)}
     env = {name: value for name, value in os.environ.items() if not name.startswith(("AFTERMATH_", "OTEL_"))} | quick
     worker = subprocess.Popen(
-        [*AFTERMATH, "run", "--embedded", "--otlp", "0"],
+        [*AFTERMATH, "run", "--embedded", "--otlp", "0", "--web", "0"],
         cwd=tmp_path,
         env=env,
         stdout=subprocess.PIPE,
@@ -31,6 +32,11 @@ def test_an_instrumented_agent_that_loops_becomes_an_incident(tmp_path: Path) ->
     guard.start()
     try:
         assert worker.stdout is not None
+        page, token = next(
+            (found[1], found[2])
+            for line in worker.stdout
+            if (found := re.search(r"live page: (http\S+/)\?token=(\S+)", line))
+        )
         endpoint = next(found[1] for line in worker.stdout if (found := re.search(r"over HTTP: (http://\S+)", line)))
         subprocess.run(
             [sys.executable, ROOT / "examples" / "otel_agent.py", "--steps", "8", "--pause", "0.1"],
@@ -48,6 +54,11 @@ def test_an_instrumented_agent_that_loops_becomes_an_incident(tmp_path: Path) ->
             timeout=60,
         )
         (incident,) = json.loads(listed.stdout)
+        asked = urllib.request.Request(f"{page}api/overview", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(asked, timeout=30) as answer:
+            shown = json.load(answer)
+        assert [item["id"] for item in shown["open"] + shown["recent"]] == [incident["incident_id"]]
+        assert "support-agent" in [agent["agent_id"] for agent in shown["agents"]]
         assert (incident["kind"], incident["agent_id"]) == ("feedback_loop", "support-agent")
     finally:
         guard.cancel()

@@ -1,0 +1,50 @@
+"""The live page on a thread of its own, for browsers and programs that ask it."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.listening import Port
+from sinks.clickhouse.client import Client
+from web.hub import Hub
+from web.server import Page
+
+TOKEN = "token-of-the-test"
+NAMES = frozenset({"127.0.0.1", "localhost"})
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    url: str
+    page: Page
+    hub: Hub
+
+
+@contextmanager
+def served(client: Client, now: int) -> Iterator[Served]:
+    """The page, told that it is `now` (microseconds)."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def start() -> tuple[Served, Port]:
+        hub = Hub()
+        page = Page(lambda: client, hub, token=TOKEN, hosts=NAMES, now=lambda: now)
+        port = Port(page.application, "127.0.0.1", 0, "--web")
+        await port.start()
+        return Served(port.url, page, hub), port
+
+    def wait(work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, loop).result(30)
+
+    found, port = wait(start())
+    try:
+        yield found
+    finally:
+        wait(port.stop())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

@@ -1,0 +1,239 @@
+"""The live page in Chromium, on what the whole pipeline made of the demo's story: read, live, hostile, large."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from pipeline.demo.recording import recording_of
+from pipeline.demo.story import story
+from pipeline.embedded import Database
+from schemas.incidents import Incident
+from sinks.clickhouse import incidents as stored
+from sinks.clickhouse.client import Client
+from sinks.clickhouse.rows import incident_frame, timeline_frame
+from tests.abuse.running import run
+from tests.web.serving import TOKEN, Served, served
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.embedded,
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(CHROMIUM is None and "CI" not in os.environ, reason="no Chromium; apt-get install chromium"),
+]
+PICTURES = Path(os.environ["PICTURES"]) if "PICTURES" in os.environ else None
+PAYLOADS = [
+    form.format(f"window.hit={number}")
+    for number in range(10)
+    for form in (
+        "<script>{}</script>",
+        "<img src=x onerror={}>",
+        "<svg/onload={}>",
+        "'\"><iframe srcdoc='<script>parent.{}</script>'>",
+        "javascript:{}",
+        "<a href='javascript:{}'>x</a>",
+        "${{{}}}{{{{{}}}}}",
+        "</td></table><body onload={}>",
+        "<style>@import'//evil.example/{}'</style>",
+        "\u202e\u0000<math><mtext></mtext><mglyph><style><img src onerror={}>",
+    )
+    for form in (form.replace("{{{}}}{{{{{}}}}}", "{{{}}}"),)
+]
+CALLS = 100_000
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the browser saw, by what it did."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+@pytest.fixture(scope="module")
+def seen(clickhouse: Database) -> Iterator[Seen]:
+    with recording_of(story()) as recording:
+        limits = Path("pipeline/demo/limits.yml")
+        yield run(clickhouse, list(recording.messages()), limits=limits, reading=_look).extra["read"]
+
+
+def _look(client: Client) -> Seen:
+    seen = Seen()
+    found = stored.newest(client, 10)
+    now = max(incident.updated_at for incident in found)
+    with served(client, now) as server, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+        page = context.new_page()
+        page.on("pageerror", lambda error: seen.faults.append(str(error)))
+        page.on("console", lambda said: seen.faults.append(said.text) if said.type == "error" else None)
+        page.on(
+            "request", lambda asked: seen.elsewhere.append(asked.url) if not asked.url.startswith(server.url) else None
+        )
+        page.goto(f"{server.url}/?token={TOKEN}")
+        seen.texts["overview"] = _main(page, "Before")
+        _picture(page, "overview")
+        for incident in found:
+            seen.texts[incident.kind] = _incident(page, server, incident)
+            _picture(page, incident.kind)
+        page.goto(f"{server.url}/#/agent/seo-agent")
+        seen.texts["agent"] = _main(page, "Its incidents")
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.goto(f"{server.url}/#/incident/{found[0].incident_id}")
+        _main(page, "Timeline")
+        seen.numbers["phone overflow"] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        page.set_viewport_size({"width": 1280, "height": 900})
+        _live(page, server, client, found[0], seen)
+        _hostile(page, server, client, found[0], seen)
+        _large(page, server, client, next(i for i in found if i.kind == "feedback_loop"), seen)
+        browser.close()
+    return seen
+
+
+def _main(page: Page, until: str) -> str:
+    expect(page.locator("main")).to_contain_text(until, timeout=20_000)
+    return page.locator("main").inner_text()
+
+
+def _incident(page: Page, server: Served, incident: Incident) -> str:
+    page.goto(f"{server.url}/#/incident/{incident.incident_id}")
+    expect(page.locator("h1")).to_contain_text(incident.title[:40], timeout=20_000)
+    text = _main(page, "Timeline")
+    expect(page.locator("canvas.wide")).to_have_attribute("data-drawn", "yes", timeout=20_000)
+    return text
+
+
+def _picture(page: Page, name: str) -> None:
+    if PICTURES is not None:
+        page.screenshot(path=PICTURES / f"{name}.png")
+
+
+def _write(client: Client, incidents: list[Incident]) -> None:
+    client.insert_frame("incidents", incident_frame(incidents), f"web {incidents[0].revision}")
+    client.insert_frame("incident_timeline", timeline_frame(incidents), f"web {incidents[0].revision}")
+
+
+def _live(page: Page, server: Served, client: Client, incident: Incident, seen: Seen) -> None:
+    """A new revision is on the page that shows it, without a hand on the keyboard."""
+    _incident(page, server, incident)
+    expect(page.locator("#state")).to_have_text("live", timeout=20_000)
+    newer = incident.model_copy(update={"revision": incident.revision + 1, "title": "A revision that corrects it"})
+    _write(client, [newer])
+    began = page.evaluate("performance.now()")
+    event = {"type": "incident", "id": incident.incident_id, "revision": str(newer.revision), "status": newer.status}
+    server.hub.publish_from_thread([event, {"type": "line", "line": "14:30:00 a line of the tail"}])
+    expect(page.locator("h1")).to_contain_text("A revision that corrects it", timeout=10_000)
+    seen.numbers["live"] = page.evaluate("performance.now()") - began
+    seen.texts["lines"] = page.locator("#lines").inner_text()
+    seen.texts["marked"] = page.locator("h1").get_attribute("class") or ""
+
+
+def _hostile(page: Page, server: Served, client: Client, incident: Incident, seen: Seen) -> None:
+    """Texts that agents wrote, in every place that shows texts."""
+    evidence = tuple(
+        item.model_copy(update={"shows": text, "resource": text, "type": "signal", "event_id": f"e{number}"})
+        for number, (item, text) in enumerate(zip([incident.evidence[0]] * len(PAYLOADS), PAYLOADS, strict=True))
+    )
+    bad = [
+        incident.model_copy(
+            update={
+                "incident_id": f"hostile-{number:03}",
+                "title": text,
+                "summary": text,
+                "agent_id": text,
+                "scope": text,
+                "evidence": evidence,
+            }
+        )
+        for number, text in enumerate(PAYLOADS[:20])
+    ]
+    _write(client, bad)
+    page.goto(f"{server.url}/#/")
+    page.reload()
+    seen.texts["hostile overview"] = _main(page, "<svg/onload")
+    page.goto(f"{server.url}/#/incident/{bad[0].incident_id}")
+    seen.texts["hostile"] = _main(page, PAYLOADS[-1][-12:])
+    page.locator("canvas.wide").hover()
+    page.goto(f"{server.url}/#/agent/{'%3Cscript%3E'}")
+    _main(page, "<script>")
+    seen.numbers["hits"] = page.evaluate("window.hit === undefined ? 0 : 1")
+    seen.numbers["frames"] = page.evaluate(
+        "document.querySelectorAll('main script, main iframe, main img, main svg, main style').length"
+    )
+
+
+def _large(page: Page, server: Served, client: Client, incident: Incident, seen: Seen) -> None:
+    """A day of a hundred thousand calls."""
+    client.command(
+        "INSERT INTO agent_traces (event_time, start_time, tenant, span_id, session_id, agent_id, operation, status, input_tokens, offset)"
+        " SELECT fromUnixTimestamp64Micro(toInt64({from} + number * {step}), 'UTC') AS at, at, '{tenant}', toString(number), '{session}',"
+        " 'seo-agent', 'chat', if(number % 50 = 0, 'error', 'ok'), 1000, 10000000 + number FROM numbers({calls})".format(
+            **{"from": incident.started_at}, step=(incident.updated_at - incident.started_at) // CALLS, tenant=incident.tenant,
+            session=incident.session_ids[0], calls=CALLS,
+        )
+    )  # fmt: skip
+    with page.expect_response(lambda answer: f"{incident.incident_id}/lanes" in answer.url) as answered:
+        _incident(page, server, incident)
+    seen.numbers["bytes"] = len(answered.value.body())
+    calls = answered.value.json()["calls"]
+    seen.numbers["calls"], seen.numbers["buckets"] = calls["count"], len(calls["buckets"])
+    # the page's own drawing of them, once more and timed: a frame has 16 ms, a slow machine more
+    seen.numbers["draw"] = page.evaluate(
+        "() => { const began = performance.now(); dispatchEvent(new Event('resize'));"
+        " const canvas = document.querySelector('canvas.wide'); canvas.dispatchEvent(new KeyboardEvent('keydown', {key: '+'}));"
+        " return performance.now() - began; }"
+    )
+
+
+def test_the_overview_says_what_is_open_who_burns_and_who_was_paged(seen: Seen) -> None:
+    text = seen.texts["overview"]
+    assert "Nothing is open" in text
+    assert "seo-agent" in text
+    assert "node node-7 failed" in text
+    assert "console (page, firing)" in text
+
+
+def test_each_story_says_who_did_it_what_it_did_not_know_and_which_limit_was_missing(seen: Seen) -> None:
+    failure = seen.texts["agent_caused_failure"]
+    for said in ("agent, 8", "never asked", "change-calendar", "not granted", "Do first", "kubernetes.scale"):
+        assert said in failure
+    loop = seen.texts["feedback_loop"]
+    for said in ("1260% of the calls needed", "unplanned tokens", "step limit: none"):
+        assert said in loop
+    assert "infrastructure, 9" in seen.texts["infrastructure_failure"]
+    assert "1.9.0" in seen.texts["agent"]
+
+
+def test_a_revision_is_on_the_page_within_two_seconds_and_marked(seen: Seen) -> None:
+    assert seen.numbers["live"] < 5_000  # 2 s on a machine that does nothing else
+    assert "changed" in seen.texts["marked"]
+    assert "a line of the tail" in seen.texts["lines"]
+
+
+def test_a_hundred_payloads_are_text(seen: Seen) -> None:
+    assert len(PAYLOADS) == 100
+    assert (seen.numbers["hits"], seen.numbers["frames"]) == (0, 0)
+    for payload in PAYLOADS[:9]:
+        assert payload.strip() in seen.texts["hostile"]
+
+
+def test_nothing_failed_and_nothing_came_from_elsewhere(seen: Seen) -> None:
+    assert seen.faults == []
+    assert seen.elsewhere == []
+
+
+def test_a_hundred_thousand_calls_come_as_buckets_and_are_drawn_at_once(seen: Seen) -> None:
+    assert seen.numbers["calls"] > CALLS
+    assert 100 < seen.numbers["buckets"] <= 601
+    assert seen.numbers["bytes"] < 1_000_000
+    assert seen.numbers["draw"] < 200
+
+
+def test_a_phone_shows_it_without_scrolling_sideways(seen: Seen) -> None:
+    assert seen.numbers["phone overflow"] <= 0

@@ -1,0 +1,203 @@
+"""What the page asks ClickHouse, as JSON-ready rows. Times are Unix milliseconds of event time.
+
+A window with more than `MOST_MARKS` calls comes in buckets, so that a day of a hundred thousand rows is a few hundred
+marks; the page asks again when it zooms in.
+"""
+
+from typing import Any, Final
+
+from schemas.errors import AftermathError
+from schemas.incidents import Incident
+from schemas.times import MINUTE
+from sinks.clickhouse import incidents as stored
+from sinks.clickhouse.client import Client
+from web.marks import LIST_FIELDS, incident_json
+
+MOST_INCIDENTS: Final = 50
+MOST_MARKS: Final = 3_000
+BUCKETS: Final = 600
+MOST_SERIES: Final = 8
+MOST_ROWS: Final = 5_000  # of a list
+BEFORE, AFTER = 10 * MINUTE, 5 * MINUTE  # around an incident
+BURN_MINUTES: Final = 60
+FACT_KINDS: Final = ("maintenance", "freeze", "flag", "quota", "deploy", "scale", "config")
+
+
+def latest(client: Client) -> int:
+    """The newest pane that was counted, microseconds; 0 where there is none. A recording's now is not ours."""
+    rows = client.query("SELECT toUnixTimestamp64Micro(max(pane)) AS at FROM agent_usage")
+    return max(0, int(rows[0]["at"]))
+
+
+def overview(client: Client, now: int) -> dict[str, Any]:
+    """now: microseconds; what happened since a day before it, and what agents use since an hour before it."""
+    incidents = stored.newest(client, MOST_INCIDENTS)
+    is_open = stored.newest(client, MOST_INCIDENTS, only_open=True)
+    return {
+        "now": now // 1000,
+        "open": [_listed(incident) for incident in is_open],
+        "recent": [_listed(incident) for incident in incidents if incident.status != "open"],
+        "agents": client.query(AGENTS, {"now": now, "minutes": BURN_MINUTES}),
+        "pages": client.query(PAGES, {"now": now}),
+        "silent": [
+            {"id": incident.incident_id, "scope": incident.scope, "title": incident.title}
+            for incident in is_open
+            if incident.kind == "telemetry_gap"
+        ],
+    }
+
+
+def _listed(incident: Incident) -> dict[str, Any]:
+    whole = incident_json(incident)
+    return {name: whole[name] for name in LIST_FIELDS}
+
+
+def incident(client: Client, incident_id: str) -> dict[str, Any]:
+    """One incident with its timeline and pages. Raises UsageError where there is none."""
+    found = stored.by_id(client, incident_id)
+    key = {"tenant": found.tenant, "id": found.incident_id}
+    end = found.resolved_at or found.updated_at
+    begin = min([found.started_at, *(c.event_time for c in found.attribution.ranked[:1])])
+    return {
+        "incident": incident_json(found),
+        "timeline": client.query(TIMELINE, key | {"most": MOST_ROWS}),
+        "pages": client.query(PAGES_OF, key),
+        "window": [(begin - BEFORE) // 1000, (end + AFTER) // 1000],
+    }
+
+
+def lanes(client: Client, incident_id: str, begin: int, end: int) -> dict[str, Any]:
+    """What the lanes of an incident show from `begin` to `end`, milliseconds."""
+    found = stored.by_id(client, incident_id)
+    if end <= begin:
+        raise AftermathError("The end of the window must come after its begin.")
+    sessions = sorted({*found.session_ids, *(c.session_id for c in found.attribution.ranked if c.session_id)})
+    resources = sorted(
+        {item.resource for item in found.blast_radius}
+        | {item.resource for item in found.evidence if item.resource}
+        | {candidate.resource for candidate in found.attribution.ranked if candidate.resource}
+    )
+    window: dict[str, Any] = {
+        "tenant": found.tenant,
+        "sessions": sessions,
+        "agent": found.agent_id or "",
+        "resources": resources,
+        "scope": found.scope or "",
+        "began": found.started_at // 1000,
+        "begin": begin,
+        "end": end,
+        "step": max(1, (end - begin) // BUCKETS),
+    }
+    return {
+        "calls": _calls(client, window),
+        "events": client.query(EVENTS, window | {"most": MOST_MARKS}),
+        "facts": client.query(FACTS, window | {"kinds": list(FACT_KINDS), "most": MOST_MARKS}),
+        "series": _series(client, window),
+    }
+
+
+def _calls(client: Client, window: dict[str, Any]) -> dict[str, Any]:
+    number = int(
+        client.query(f"SELECT count() AS calls FROM agent_traces FINAL WHERE {OF_SESSIONS}", window)[0]["calls"]
+    )
+    if number > MOST_MARKS:
+        return {
+            "count": number,
+            "buckets": client.query(CALL_BUCKETS, window),
+            "rows": client.query(WRITES, window | {"most": MOST_MARKS}),
+        }
+    return {"count": number, "buckets": [], "rows": client.query(CALLS, window)}
+
+
+def _series(client: Client, window: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metrics of these resources that differ most from before the incident, each in at most BUCKETS points."""
+    return client.query(SERIES, window | {"most": MOST_SERIES})
+
+
+def agent(client: Client, agent_id: str, now: int) -> dict[str, Any]:
+    """One agent: use by minute, by version and tool, and its incidents."""
+    values: dict[str, Any] = {"agent": agent_id, "now": now, "minutes": BURN_MINUTES}
+    incidents = client.query(
+        "SELECT incident_id FROM incidents FINAL WHERE agent_id = {agent:String} ORDER BY started_at DESC LIMIT 50",
+        values,
+    )
+    return {
+        "agent_id": agent_id,
+        "now": now // 1000,
+        "minutes": client.query(BY_MINUTE, values),
+        "versions": client.query(BY_VERSION, values),
+        "tools": client.query(BY_TOOL, values),
+        "incidents": [_listed(stored.by_id(client, row["incident_id"])) for row in incidents],
+    }
+
+
+MS: Final = "toUnixTimestamp64Milli({})"
+BEGAN: Final = "coalesce(start_time, event_time - toIntervalMillisecond(duration_ms))"
+SINCE: Final = "toDateTime64({begin:Int64} / 1000, 6, 'UTC')"
+UNTIL: Final = "toDateTime64({end:Int64} / 1000, 6, 'UTC')"
+OF_SESSIONS: Final = (
+    "tenant = {tenant:String} AND has({sessions:Array(String)}, session_id)"
+    f" AND event_time >= {SINCE} AND event_time < {UNTIL}"
+)
+NOW: Final = "fromUnixTimestamp64Micro({now:Int64}, 'UTC')"
+
+AGENTS: Final = f"""
+SELECT agent_id, sum(calls) AS calls, sum(errors) AS errors, sum(input_tokens - cached_input_tokens + output_tokens) AS tokens,
+    sumMap([toInt32(dateDiff('minute', pane, {NOW}))], [input_tokens - cached_input_tokens + output_tokens]) AS by_minute
+FROM agent_usage FINAL
+WHERE pane > {NOW} - toIntervalMinute({{minutes:UInt16}}) AND pane <= {NOW}
+GROUP BY agent_id ORDER BY tokens DESC, agent_id LIMIT 100"""
+PAGES: Final = f"""
+SELECT {MS.format("at")} AS at_ms, rule, mode, transition, receiver, severity, state, title, detail, incident_id
+FROM notifications FINAL WHERE at > {NOW} - INTERVAL 1 DAY ORDER BY at DESC, dedup_key LIMIT 100"""
+PAGES_OF: Final = f"""
+SELECT {MS.format("at")} AS at_ms, rule, mode, transition, receiver, state, detail FROM notifications FINAL
+WHERE tenant = {{tenant:String}} AND incident_id = {{id:String}} ORDER BY at, dedup_key LIMIT 100"""
+TIMELINE: Final = f"""
+SELECT {MS.format("event_time")} AS at_ms, type, resource, agent_id, session_id, shows, event_id, topic, partition, offset
+FROM incident_timeline FINAL WHERE tenant = {{tenant:String}} AND incident_id = {{id:String}}
+ORDER BY event_time, type, event_id LIMIT {{most:UInt32}}"""
+CALL_COLUMNS: Final = f"""
+SELECT {MS.format(BEGAN)} AS at_ms, {MS.format("event_time")} AS end_ms, operation, tool_name, access, target, status, agent_id, span_id,
+    input_tokens, output_tokens, left(tool_args, 300) AS args, left(summary, 400) AS believed"""
+CALLS: Final = f"{CALL_COLUMNS} FROM agent_traces FINAL WHERE {OF_SESSIONS} ORDER BY event_time, span_id"
+WRITES: Final = f"{CALL_COLUMNS} FROM agent_traces FINAL WHERE {OF_SESSIONS} AND access NOT IN ('', 'read') ORDER BY event_time, span_id LIMIT {{most:UInt32}}"
+CALL_BUCKETS: Final = f"""
+SELECT intDiv({MS.format("event_time")}, {{step:Int64}}) * {{step:Int64}} AS at_ms, count() AS calls, countIf(status = 'error') AS errors,
+    countIf(access NOT IN ('', 'read')) AS writes, sum(input_tokens + output_tokens) AS tokens
+FROM agent_traces FINAL WHERE {OF_SESSIONS} GROUP BY at_ms ORDER BY at_ms"""
+NEAR: Final = "tenant = {tenant:String} AND (has({resources:Array(String)}, resource) OR ({scope:String} != '' AND startsWith(resource, concat({scope:String}, '/'))))"
+EVENTS: Final = f"""
+SELECT {MS.format("event_time")} AS at_ms, event_id, resource, kind, reason, severity, actor, actor_kind, count, left(message, 300) AS message
+FROM cluster_events FINAL WHERE {NEAR} AND event_time >= {SINCE} AND event_time < {UNTIL} AND kind != 'dependency'
+ORDER BY event_time, event_id LIMIT {{most:UInt32}}"""
+FACTS: Final = f"""
+SELECT event_id, resource, kind, value, source, left(message, 300) AS message,
+    {MS.format("coalesce(valid_from, event_time)")} AS from_ms, if(valid_until IS NULL, NULL, {MS.format("assumeNotNull(valid_until)")}) AS until_ms,
+    {MS.format("coalesce(published_time, event_time)")} AS published_ms
+FROM cluster_events FINAL WHERE {NEAR} AND has({{kinds:Array(String)}}, kind) AND coalesce(valid_from, event_time) < {UNTIL}
+    AND coalesce(valid_until, {UNTIL}) >= {SINCE} AND event_time >= {SINCE} - INTERVAL 7 DAY
+ORDER BY from_ms, event_id LIMIT {{most:UInt32}}"""
+SERIES: Final = f"""
+SELECT resource, metric, any(unit) AS unit, groupArray(at_ms) AS times, groupArray(value) AS points,
+    abs(avgIf(value, at_ms >= {{began:Int64}}) - avgIf(value, at_ms < {{began:Int64}}))
+        / (stddevPopIf(value, at_ms < {{began:Int64}}) + abs(avgIf(value, at_ms < {{began:Int64}})) / 1000 + 1e-9) AS moved
+FROM (
+    SELECT resource, metric, any(unit) AS unit, intDiv({MS.format("event_time")}, {{step:Int64}}) * {{step:Int64}} AS at_ms, avg(value) AS value
+    FROM system_metrics FINAL
+    WHERE tenant = {{tenant:String}} AND has({{resources:Array(String)}}, resource) AND event_time >= {SINCE} AND event_time < {UNTIL}
+    GROUP BY resource, metric, at_ms ORDER BY resource, metric, at_ms
+) GROUP BY resource, metric HAVING length(points) > 1 ORDER BY if(isNaN(moved), 0, moved) DESC, resource, metric LIMIT {{most:UInt32}}"""
+BY_MINUTE: Final = f"""
+SELECT {MS.format("toDateTime64(toStartOfMinute(pane), 3)")} AS at_ms, sum(calls) AS calls, sum(errors) AS errors,
+    sum(input_tokens - cached_input_tokens + output_tokens) AS tokens
+FROM agent_usage FINAL WHERE agent_id = {{agent:String}} AND pane > {NOW} - toIntervalMinute({{minutes:UInt16}}) AND pane <= {NOW}
+GROUP BY at_ms ORDER BY at_ms"""
+BY_VERSION: Final = f"""
+SELECT agent_version, {MS.format("min(pane)")} AS first_ms, {MS.format("max(pane)")} AS last_ms, sum(calls) AS calls, sum(errors) AS errors,
+    sum(input_tokens - cached_input_tokens + output_tokens) AS tokens
+FROM agent_usage FINAL WHERE agent_id = {{agent:String}} GROUP BY agent_version ORDER BY last_ms DESC, agent_version"""
+BY_TOOL: Final = f"""
+SELECT tool_name, sum(calls) AS calls, sum(errors) AS errors, sum(duration_ms) / greatest(sum(used.calls), 1) AS mean_ms
+FROM agent_usage AS used FINAL WHERE agent_id = {{agent:String}} AND tool_name != '' AND pane > {NOW} - toIntervalMinute({{minutes:UInt16}}) AND pane <= {NOW}
+GROUP BY tool_name ORDER BY calls DESC, tool_name LIMIT 20"""

@@ -1,0 +1,119 @@
+"""The routes of the live page. Reading goes to ClickHouse, in threads; what happens comes from the hub.
+
+/                                 the page
+/static/NAME                      its script and style
+/api/overview                     open incidents, agents by what they use, pages of the day
+/api/incidents/ID                 one incident, its timeline, its pages
+/api/incidents/ID/lanes?from=&to= what its lanes show in a window (Unix milliseconds)
+/api/agents/AGENT                 one agent
+/api/stream                       server-sent events: revisions, actions, signals, as they happen
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from schemas.errors import AftermathError, UsageError
+from schemas.times import MINUTE
+from sinks.clickhouse.client import Client
+from sinks.clickhouse.errors import ClickHouseError
+from web import reading
+from web.access import HEADERS, guarded
+from web.hub import Hub
+
+STATIC: Final = Path(__file__).parent / "static"
+FILES: Final = {
+    "app.js": "text/javascript",
+    "lanes.js": "text/javascript",
+    "style.css": "text/css",
+    "icon.svg": "image/svg+xml",
+}
+BEAT_SECONDS: Final = 15.0  # so that proxies keep a quiet stream open
+
+
+class Page:
+    """hosts: names the server goes by. connect: a reader's connection, asked for when somebody first looks, because a
+    ClickHouse that is down must not keep a worker from starting; it and its queries block. now: microseconds."""
+
+    def __init__(
+        self, connect: Callable[[], Client], hub: Hub, *, token: str, hosts: frozenset[str], now: Callable[[], int]
+    ) -> None:
+        self._connect, self._hub, self._now = connect, hub, now
+        self._client: Client | None = None
+        self._turn = asyncio.Lock()  # one query at a time: a page must never slow the database of the pipeline down
+        self.application = web.Application(middlewares=[guarded(token, hosts)])
+        self.application.router.add_get("/", self._index)
+        self.application.router.add_get("/static/{name}", self._static)
+        self.application.router.add_get("/api/overview", self._overview)
+        self.application.router.add_get("/api/incidents/{id}", self._incident)
+        self.application.router.add_get("/api/incidents/{id}/lanes", self._lanes)
+        self.application.router.add_get("/api/agents/{agent}", self._agent)
+        self.application.router.add_get("/api/stream", self._stream)
+
+    async def _index(self, _: web.Request) -> web.Response:
+        return web.Response(body=(STATIC / "index.html").read_bytes(), content_type="text/html", charset="utf-8")
+
+    async def _static(self, request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        if name not in FILES:
+            raise web.HTTPNotFound(text="There is no such file.")
+        return web.Response(body=(STATIC / name).read_bytes(), content_type=FILES[name], charset="utf-8")
+
+    async def _overview(self, _: web.Request) -> web.Response:
+        return await self._answer(lambda client: reading.overview(client, self._moment(client)))
+
+    async def _incident(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        return await self._answer(lambda client: reading.incident(client, name))
+
+    async def _lanes(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        try:
+            begin, end = int(request.query["from"]), int(request.query["to"])
+        except (KeyError, ValueError):
+            raise web.HTTPBadRequest(text="Say from and to, in Unix milliseconds.") from None
+        return await self._answer(lambda client: reading.lanes(client, name, begin, end))
+
+    async def _agent(self, request: web.Request) -> web.Response:
+        name = request.match_info["agent"]
+        return await self._answer(lambda client: reading.agent(client, name, self._moment(client)))
+
+    def _moment(self, client: Client) -> int:
+        """Now, or where nothing was counted for long (a recording) the newest there is."""
+        newest, now = reading.latest(client), self._now()
+        return newest if newest and abs(now - newest) > reading.BURN_MINUTES * MINUTE else now
+
+    async def _answer(self, read: Callable[[Client], dict[str, Any]]) -> web.Response:
+        try:
+            async with self._turn:
+                found = await asyncio.to_thread(self._read, read)
+        except UsageError as error:
+            raise web.HTTPNotFound(text=str(error)) from None
+        except ClickHouseError as error:
+            raise web.HTTPServiceUnavailable(text=f"ClickHouse does not answer: {error}") from None
+        except AftermathError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        return web.Response(body=orjson.dumps(found, default=str), content_type="application/json")
+
+    def _read(self, read: Callable[[Client], dict[str, Any]]) -> dict[str, Any]:
+        if self._client is None:
+            self._client = self._connect()
+        return read(self._client)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+        async with self._hub.reader() as events:
+            await response.prepare(request)
+            await response.write(b"retry: 2000\n\n")
+            while True:
+                try:
+                    async with asyncio.timeout(BEAT_SECONDS):
+                        event = await events.get()
+                except TimeoutError:
+                    await response.write(b": still here\n\n")
+                else:
+                    await response.write(b"data: " + orjson.dumps(event) + b"\n\n")

@@ -1,0 +1,213 @@
+"use strict";
+// Three views by the part of the address behind #: /, /incident/ID, /agent/NAME. What comes from the server is text and
+// only ever set as text.
+
+const main = document.getElementById("main"), state = document.getElementById("state"), lines = document.getElementById("lines");
+let view = { stop() {} }, shown = 0;
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key === "click") node.addEventListener("click", value);
+    else if (key === "text") node.textContent = value;
+    else node.setAttribute(key, value);
+  }
+  node.append(...children.flat().filter(child => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+async function ask(path) {
+  const answer = await fetch(path);
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer.json();
+}
+
+function table(heads, rows, empty) {
+  if (!rows.length) return make("p", { class: "dim", text: empty });
+  return make("table", {}, make("thead", {}, make("tr", {}, heads.map(head => make("th", { text: head.replace("#", ""), class: head.startsWith("#") ? "n" : null, scope: "col" })))), make("tbody", {}, rows));
+}
+
+function cell(content, kind) { return content instanceof Node ? make("td", { class: kind }, content) : make("td", { class: kind, text: content ?? "" }); }
+function tag(word, kind = word) { return make("span", { class: "tag " + kind, text: word }); }
+function day(ms) { return new Date(ms).toISOString().slice(0, 10); }
+function link(to, text) { return make("a", { href: "#" + to, text }); }
+function whole(value) { return Math.round(value).toLocaleString("en"); }
+function percent(part) { return Math.round(part * 100) + "%"; }
+function incidentLink(incident) { return link("/incident/" + encodeURIComponent(incident.id), incident.title); }
+
+// --- overview
+
+async function overview() {
+  const found = await ask("/api/overview");
+  const row = incident => make("tr", { "data-id": incident.id },
+    cell(tag(incident.severity)), cell(`${day(incident.started_ms)} ${clock(incident.started_ms)}`, "t"),
+    cell(incidentLink(incident)), cell(`${incident.verdict} ${percent(incident.probability)}${incident.provisional ? ", provisional" : ""}`),
+    cell(incident.owner ?? incident.scope ?? "", "hide"), cell(incident.status === "open" ? span(Math.max(0, found.now - incident.started_ms)) : `${incident.status} ${incident.resolved_ms ? clock(incident.resolved_ms) : ""}`, "t"));
+  const heads = ["", "since, UTC", "what", "who did it", "whose", ""];
+  return [
+    make("h1", { text: found.open.length ? `${found.open.length} open` : "Nothing is open" }),
+    make("div", { class: "panel" }, table(heads, found.open.map(row), "No open incidents.")),
+    found.silent.length ? make("div", { class: "panel" }, make("b", { class: "warning", text: "Silent: " }), found.silent.map(one => one.scope ?? one.title).join(", "), make("div", { class: "dim", text: "“All clear” is not said for what sends nothing." })) : null,
+    make("h2", { text: "Agents, the last hour" }),
+    make("div", { class: "panel" }, table(["agent", "#tokens", "#calls", "#errors", "tokens a minute"], found.agents.map(agent => make("tr", {},
+      cell(link("/agent/" + encodeURIComponent(agent.agent_id), agent.agent_id)), cell(whole(agent.tokens), "n"), cell(whole(agent.calls), "n"),
+      cell(agent.errors ? make("span", { class: "warning", text: whole(agent.errors) }) : "0", "n"),
+      cell(spark(agent.by_minute)))), "No agent did anything in the last hour.")),
+    make("h2", { text: "Pages of the day" }),
+    make("div", { class: "panel" }, table(["when", "what", "to", ""], found.pages.map(page => make("tr", {},
+      cell(clock(page.at_ms), "t"), cell(link("/incident/" + encodeURIComponent(page.incident_id), page.title)), cell(`${page.receiver} (${page.mode}, ${page.transition})`),
+      cell(page.state === "sent" ? "sent" : tag(page.state, "critical")))), "Nobody was paged.")),
+    make("h2", { text: "Before" }),
+    make("div", { class: "panel" }, table(heads, found.recent.map(row), "No earlier incidents.")),
+  ];
+}
+
+function spark(byMinute) {
+  const canvas = make("canvas", { class: "spark", role: "img" });
+  const [ages, values] = [byMinute[0] ?? [], byMinute[1] ?? []], all = new Array(60).fill(0);
+  ages.forEach((age, index) => { if (age >= 0 && age < 60) all[59 - age] += values[index]; });
+  const most = Math.max(1, ...all);
+  canvas.setAttribute("aria-label", `at most ${whole(most)} tokens in a minute`);
+  canvas.title = `at most ${whole(most)} tokens in a minute`;
+  canvas.width = 380; canvas.height = 68;
+  const ink = canvas.getContext("2d");
+  ink.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--agent").trim();
+  all.forEach((value, index) => { const high = value / most * 62; ink.fillRect(index * 6.3, 66 - high, 5, Math.max(value ? 2 : 0, high)); });
+  return canvas;
+}
+
+// --- one incident
+
+async function incidentView(id) {
+  const found = await ask("/api/incidents/" + encodeURIComponent(id)), { incident } = found;
+  const canvas = make("canvas", { class: "wide" }), tip = document.getElementById("tip") ?? document.body.appendChild(make("div", { id: "tip", role: "tooltip", hidden: "" }));
+  const facts = [["since", `${day(incident.started_ms)} ${clock(incident.started_ms)} UTC`], ["detected", `${clock(incident.detected_ms)}, ${span(Math.max(0, incident.detected_ms - incident.started_ms))} later`],
+    [incident.status, incident.resolved_ms ? `${clock(incident.resolved_ms)}, lasted ${span(incident.resolved_ms - incident.started_ms)}` : "still going on"],
+    ["agent", incident.agent_id && link("/agent/" + encodeURIComponent(incident.agent_id), incident.agent_id + (incident.agent_version ? " " + incident.agent_version : ""))],
+    ["scope", incident.scope], ["owner", incident.owner], ["taken by", incident.acknowledged_by]].filter(([, value]) => value);
+  const waste = incident.waste;
+  canvas.setAttribute("aria-label", "Lanes of time; the same stands in the timeline below. Arrow keys move, plus and minus zoom, 0 shows all.");
+  const nodes = [
+    make("h1", {}, tag(incident.severity), " ", tag(incident.kind.replaceAll("_", " "), "dim"), incident.provisional ? [" ", tag("provisional", "warning")] : null, make("br"), incident.title),
+    make("div", { class: "panel facts" }, facts.map(([word, value]) => make("span", {}, make("span", { class: "dim", text: word + " " }), value instanceof Node ? value : make("b", { text: value })))),
+    incident.do_first.length ? make("div", { class: "panel first" }, make("span", { class: "dim", text: "Do first" }), make("ol", {}, incident.do_first.map(text => make("li", { text })))) : null,
+    make("div", { class: "tools" }, make("button", { text: "−", "aria-label": "zoom out", click: () => lanes.zoom(2) }), make("button", { text: "+", "aria-label": "zoom in", click: () => lanes.zoom(.5) }),
+      make("button", { text: "all", click: () => lanes.all() }), make("span", { class: "dim", text: "drag to zoom; hover for what it was; times are UTC" })),
+    make("div", { class: "panel" }, canvas),
+    make("div", { class: "grid" },
+      panel("Who did it: " + incident.verdict + ", " + percent(incident.probability) + " sure", incident.ranked.length ? incident.ranked.map((one, index) => make("details", { open: index === 0 ? "" : null },
+        make("summary", {}, make("b", { text: percent(one.probability) + " " }), `${one.shows} at ${clock(one.at_ms)}`),
+        table(["what speaks for it", "#"], Object.entries(one.factors).map(([factor, value]) => make("tr", {}, cell(factor.replaceAll("_", " ")), cell(number(value), "n"))), ""))) : [make("p", { class: "dim", text: "No change of an agent or a person explains it." })]),
+      panel("What the agent did not know", [table(["fact", "", "ask"], incident.gaps.map(gap => make("tr", {}, cell(gap.shows, "long"), cell(make("span", { class: gap.class === "unknowable" || gap.class === "cannot_tell" ? "dim" : "warning", text: gap.says + (gap.read_ms ? " at " + clock(gap.read_ms) : "") })), cell(gap.source ?? "", "dim"))), "Nothing that held was missing, as far as its reads can be told.")]),
+      panel("Which limit was missing", [table(["component", "what happened", "limit"], incident.limits.map(gap => make("tr", {}, cell(gap.component), cell(gap.failure_point, "long"), cell(gap.gap))), "No limit was missing or passed.")]),
+      waste ? panel("What it wasted", [make("p", {}, make("b", { text: `${Math.round(waste.calls_percent_of_expected)}% of the calls needed` }), `: ${whole(waste.needed_calls)} needed, ${whole(waste.calls)} made`),
+        make("p", {}, make("b", { text: `${whole(waste.unplanned_tokens)} unplanned tokens` }), ` in ${span(waste.wall_time_seconds * 1000)}`)]) : null,
+      incident.blast_radius.length ? panel("What broke", [make("ul", {}, incident.blast_radius.slice(0, 30).map(item => make("li", { text: item.resource + (item.distance ? ` (${item.distance} away)` : "") }))), incident.blast_radius.length > 30 ? make("p", { class: "dim", text: `and ${incident.blast_radius.length - 30} more` }) : null]) : null,
+      panel("In a terminal", [make("code", { text: `aftermath incidents show ${incident.id.slice(0, 8)}` }), make("br"), make("code", { text: `aftermath postmortem ${incident.id.slice(0, 8)} --format html` })])),
+    make("h2", { text: "Timeline, UTC" }), timeline(found, incident),
+  ];
+  const lanes = new Lanes(canvas, tip, found, (from, to) => ask(`/api/incidents/${encodeURIComponent(incident.id)}/lanes?from=${from}&to=${to}`));
+  return { nodes, revision: incident.revision, stop() { lanes.stop(); tip.hidden = true; } };
+}
+
+function panel(title, content) { return make("section", { class: "panel" }, make("h2", { text: title }), content); }
+
+// Symptoms of one kind are one row, with how many there were and until when.
+function folded(rows) {
+  const groups = new Map();
+  for (const row of rows) {
+    const key = row.type === "symptom" ? row.shows.split(":")[0].split(" x")[0] : row.type + row.event_id + row.at_ms;
+    if (groups.has(key)) groups.get(key).push(row); else groups.set(key, [row]);
+  }
+  return [...groups].map(([head, all]) => {
+    if (all.length === 1) return all[0];
+    const places = new Set(all.map(row => row.resource)), says = all[0].shows.split(":").slice(1).join(":");
+    return { ...all[0], shows: `${head}, ${all.length} times until ${clock(all[all.length - 1].at_ms)}${says ? ":" + says : ""}`, resource: places.size === 1 ? all[0].resource : `${places.size} resources` };
+  });
+}
+
+function timeline(found, incident) {
+  const body = make("tbody"), cause = incident.ranked[0], STEP = 200;
+  let next = 0, rows = folded(found.timeline);
+  const more = make("button", { click: () => show() });
+  const all = make("button", { text: `all ${found.timeline.length} rows`, click: () => { rows = found.timeline; next = 0; body.replaceChildren(); all.hidden = true; show(); } });
+  all.hidden = rows.length === found.timeline.length;
+  function show() {
+    for (const row of rows.slice(next, next + STEP))
+      body.append(make("tr", { class: cause && (row.event_id === cause.event_id || row.event_id === cause.span_id) ? "decisive" : null },
+        cell(clock(row.at_ms), "t"), cell(row.type), cell(row.shows, "long"), cell(row.resource || row.agent_id, "dim hide")));
+    next += STEP;
+    more.hidden = next >= rows.length;
+    more.textContent = `${rows.length - next} more`;
+  }
+  show();
+  return make("div", { class: "panel" }, make("div", { class: "tools" }, all), make("table", {}, make("thead", {}, make("tr", {}, ["when", "", "what", "where"].map((text, at) => make("th", { text, scope: "col", class: at === 3 ? "hide" : null })))), body), more);
+}
+
+// --- one agent
+
+async function agentView(id) {
+  const found = await ask("/api/agents/" + encodeURIComponent(id));
+  const ages = found.minutes.map(row => Math.round((found.now - row.at_ms) / 60000)), tokens = found.minutes.map(row => row.tokens);
+  return [
+    make("h1", { text: found.agent_id }),
+    make("div", { class: "panel" }, make("p", { class: "dim", text: "tokens a minute, the last hour" }), spark([ages, tokens])),
+    make("h2", { text: "Versions" }),
+    make("div", { class: "panel" }, table(["version", "first", "last", "#calls", "#errors", "#tokens", "#tokens a call"], found.versions.map(row => make("tr", {}, cell(row.agent_version || "not given"), cell(`${day(row.first_ms)} ${clock(row.first_ms)}`, "t"), cell(`${day(row.last_ms)} ${clock(row.last_ms)}`, "t"), cell(whole(row.calls), "n"), cell(`${whole(row.errors)} (${percent(row.errors / Math.max(1, row.calls))})`, "n"), cell(whole(row.tokens), "n"), cell(whole(row.tokens / Math.max(1, row.calls)), "n"))), "It was not seen.")),
+    make("h2", { text: "Tools, the last hour" }),
+    make("div", { class: "panel" }, table(["tool", "#calls", "#errors", "#mean ms"], found.tools.map(row => make("tr", {}, cell(row.tool_name), cell(whole(row.calls), "n"), cell(whole(row.errors), "n"), cell(whole(row.mean_ms), "n"))), "It called no tool.")),
+    make("h2", { text: "Its incidents" }),
+    make("div", { class: "panel" }, table(["", "since, UTC", "what", "who did it", ""], found.incidents.map(incident => make("tr", {}, cell(tag(incident.severity)), cell(`${day(incident.started_ms)} ${clock(incident.started_ms)}`, "t"), cell(incidentLink(incident)), cell(`${incident.verdict} ${percent(incident.probability)}`), cell(incident.status))), "None.")),
+  ];
+}
+
+// --- the address, and what happens
+
+async function route(isAgain = false) {
+  const turn = ++shown, [, kind, id] = location.hash.slice(1).split("/");
+  try {
+    let made;
+    if (kind === "incident" && id) made = await incidentView(decodeURIComponent(id));
+    else if (kind === "agent" && id) made = { nodes: await agentView(decodeURIComponent(id)), stop() {} };
+    else made = { nodes: await overview(), stop() {} };
+    if (turn !== shown) { made.stop(); return; }
+    const before = view.revision, at = scrollY;
+    view.stop();
+    view = { ...made, kind: kind || "", id: id ? decodeURIComponent(id) : "" };
+    main.replaceChildren(...made.nodes.flat().filter(Boolean));
+    document.title = (main.querySelector("h1")?.textContent ?? "") + " · Aftermath";
+    if (isAgain) { scrollTo(0, at); if (before !== view.revision) main.querySelector("h1")?.classList.add("changed"); } else main.focus();
+  } catch (error) {
+    if (turn === shown) main.replaceChildren(make("h1", { text: "This cannot be shown" }), make("p", { text: error.message }), make("button", { text: "Try again", click: () => route() }));
+  }
+}
+
+let soon = null;
+function refresh(milliseconds) {
+  clearTimeout(soon);
+  soon = setTimeout(() => { soon = null; route(true); }, milliseconds);
+}
+
+function said(text) {
+  lines.prepend(make("li", { text }));
+  while (lines.children.length > 40) lines.lastChild.remove();
+}
+
+function listen() {
+  const stream = new EventSource("/api/stream");
+  stream.onopen = () => { if (state.className === "down") route(true); state.textContent = "live"; state.className = ""; };
+  stream.onerror = () => { state.textContent = "no connection; trying again"; state.className = "down"; };
+  stream.onmessage = event => {
+    const happened = JSON.parse(event.data);
+    if (happened.line) said(happened.line);
+    // ClickHouse has the rows a moment after Kafka
+    if (happened.type === "again" || happened.type === "page") refresh(900);
+    if (happened.type === "incident" && (view.kind === "" || view.id === happened.id || view.kind === "agent")) refresh(900);
+  };
+}
+
+setInterval(() => { document.getElementById("clock").textContent = new Date().toISOString().slice(11, 19) + " UTC"; }, 1000);
+addEventListener("hashchange", () => route());
+route();
+listen();
