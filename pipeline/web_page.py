@@ -9,10 +9,13 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from pipeline.controls import give, known_controls
 from pipeline.following import Follower, shown
+from pipeline.kafka_connection import KafkaConnection
 from pipeline.listening import Port
 from pipeline.settings import Settings
 from reports.tail import Tail
+from schemas.controls import Control
 from schemas.errors import AftermathError, ConfigurationError
 from schemas.incidents import Incident
 from schemas.topics import INCIDENTS, SIGNALS
@@ -24,6 +27,19 @@ log = logging.getLogger(__name__)
 
 MOST_LINES: Final = 20  # of one look, half a second: more nobody reads
 LOCAL: Final = ("127.0.0.1", "localhost", "::1")
+
+
+class ControlsLog:
+    """agent.controls.v1, for the page."""
+
+    def __init__(self, connection: KafkaConnection) -> None:
+        self._connection = connection
+
+    def known(self) -> Sequence[Control]:
+        return known_controls(self._connection)
+
+    def give(self, controls: Sequence[Control]) -> None:
+        give(self._connection, controls)
 
 
 class WebPage:
@@ -49,6 +65,7 @@ class WebPage:
                 token=self._token,
                 hosts=names,
                 now=now,
+                board=ControlsLog(settings.kafka_connection),
             ).application,
             host,
             port,

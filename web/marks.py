@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from reports.incident import CLASS_TEXT, first_steps
+from schemas.controls import Control
 from schemas.incidents import Incident
 
 LIST_FIELDS: Final = (
@@ -16,6 +17,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
     waste = incident.exhaustion
     return {
         "id": incident.incident_id,
+        "tenant": incident.tenant,
         "revision": str(incident.revision),  # beyond what a browser's numbers hold
         "provisional": incident.provisional,
         "kind": incident.kind,
@@ -67,4 +69,19 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "waste": waste.model_dump(mode="json") if waste else None,
         "blast_radius": [{"resource": item.resource, "distance": item.distance} for item in incident.blast_radius],
         "do_first": first_steps(incident),
+    }
+
+
+def held_json(control: Control) -> dict[str, Any]:
+    """A control that is in force."""
+    return {
+        "tenant": control.tenant,
+        "agent_id": control.agent_id,
+        "about": control.about,
+        "action": control.action,
+        "mode": control.mode,
+        "author": control.author,
+        "reason": control.reason,
+        "at_ms": control.at // 1000,
+        "until_ms": None if control.until is None else control.until // 1000,
     }

@@ -5,25 +5,29 @@
 /api/overview                     open incidents, agents by what they use, pages of the day
 /api/incidents/ID                 one incident, its timeline, its pages
 /api/incidents/ID/lanes?from=&to= what its lanes show in a window (Unix milliseconds)
+/api/controls                     POST: pause an agent, or let it go on
 /api/agents/AGENT                 one agent
 /api/stream                       server-sent events: revisions, actions, signals, as they happen
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import orjson
 from aiohttp import web
 
-from schemas.errors import AftermathError, UsageError
+from schemas.controls import Control
+from schemas.errors import AftermathError, DependencyError, UsageError
 from schemas.times import MINUTE
 from sinks.clickhouse.client import Client
 from sinks.clickhouse.errors import ClickHouseError
 from web import reading
 from web.access import HEADERS, guarded
+from web.holding import asked
 from web.hub import Hub
+from web.marks import held_json
 
 STATIC: Final = Path(__file__).parent / "static"
 FILES: Final = {
@@ -35,14 +39,32 @@ FILES: Final = {
 BEAT_SECONDS: Final = 15.0  # so that proxies keep a quiet stream open
 
 
+class Board(Protocol):
+    """The controls in the log."""
+
+    def known(self) -> Sequence[Control]:
+        """The newest of each key. Raises DependencyError."""
+
+    def give(self, controls: Sequence[Control]) -> None:
+        """Write, and wait until Kafka has them. Raises DependencyError."""
+
+
 class Page:
     """hosts: names the server goes by. connect: a reader's connection, asked for when somebody first looks, because a
-    ClickHouse that is down must not keep a worker from starting; it and its queries block. now: microseconds."""
+    ClickHouse that is down must not keep a worker from starting; it and its queries block. now: microseconds.
+    board: where controls are read and given; blocks too."""
 
     def __init__(
-        self, connect: Callable[[], Client], hub: Hub, *, token: str, hosts: frozenset[str], now: Callable[[], int]
+        self,
+        connect: Callable[[], Client],
+        hub: Hub,
+        *,
+        token: str,
+        hosts: frozenset[str],
+        now: Callable[[], int],
+        board: Board,
     ) -> None:
-        self._connect, self._hub, self._now = connect, hub, now
+        self._connect, self._hub, self._now, self._board = connect, hub, now, board
         self._client: Client | None = None
         self._turn = asyncio.Lock()  # one query at a time: a page must never slow the database of the pipeline down
         self.application = web.Application(middlewares=[guarded(token, hosts)])
@@ -52,6 +74,7 @@ class Page:
         self.application.router.add_get("/api/incidents/{id}", self._incident)
         self.application.router.add_get("/api/incidents/{id}/lanes", self._lanes)
         self.application.router.add_get("/api/agents/{agent}", self._agent)
+        self.application.router.add_post("/api/controls", self._control)
         self.application.router.add_get("/api/stream", self._stream)
 
     async def _index(self, _: web.Request) -> web.Response:
@@ -64,7 +87,38 @@ class Page:
         return web.Response(body=(STATIC / name).read_bytes(), content_type=FILES[name], charset="utf-8")
 
     async def _overview(self, _: web.Request) -> web.Response:
-        return await self._answer(lambda client: reading.overview(client, self._moment(client)))
+        return await self._answer(lambda client: reading.overview(client, self._moment(client)) | self._held())
+
+    def _held(self) -> dict[str, Any]:
+        now = self._now()
+        try:
+            known = self._board.known()
+        except DependencyError as error:
+            return {"held": [], "unknown": str(error)}
+        return {"held": [held_json(control) for control in known if control.is_in_force(now)], "unknown": None}
+
+    async def _control(self, request: web.Request) -> web.Response:
+        if request.content_type != "application/json":  # a form of another site cannot send that
+            raise web.HTTPUnsupportedMediaType(text="Send application/json.")
+        try:
+            body = orjson.loads(await request.read())
+        except ValueError:
+            raise web.HTTPBadRequest(text="That is no JSON.") from None
+        try:
+            given = await asyncio.to_thread(self._give, body)
+        except UsageError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        except DependencyError as error:
+            raise web.HTTPServiceUnavailable(text=str(error)) from None
+        for control in given:
+            line = f"{control.about}: {control.action} by {control.author}: {control.reason}"
+            self._hub.publish({"type": "control", "line": line})
+        return web.json_response({"given": len(given)})
+
+    def _give(self, body: Any) -> list[Control]:
+        given = asked(body, self._board.known(), self._now())
+        self._board.give(given)
+        return given
 
     async def _incident(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]

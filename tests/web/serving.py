@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.listening import Port
+from schemas.controls import Control
 from sinks.clickhouse.client import Client
 from web.hub import Hub
 from web.server import Page
@@ -21,6 +22,20 @@ class Served:
     url: str
     page: Page
     hub: Hub
+    board: "Board"
+
+
+class Board:
+    """Controls in memory: a later one of a key replaces the earlier."""
+
+    def __init__(self) -> None:
+        self.controls: dict[str, Control] = {}
+
+    def known(self) -> list[Control]:
+        return list(self.controls.values())
+
+    def give(self, controls: Sequence[Control]) -> None:
+        self.controls |= {control.key: control for control in controls}
 
 
 @contextmanager
@@ -32,10 +47,11 @@ def served(client: Client, now: int) -> Iterator[Served]:
 
     async def start() -> tuple[Served, Port]:
         hub = Hub()
-        page = Page(lambda: client, hub, token=TOKEN, hosts=NAMES, now=lambda: now)
+        board = Board()
+        page = Page(lambda: client, hub, token=TOKEN, hosts=NAMES, now=lambda: now, board=board)
         port = Port(page.application, "127.0.0.1", 0, "--web")
         await port.start()
-        return Served(port.url, page, hub), port
+        return Served(port.url, page, hub, board), port
 
     def wait(work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, loop).result(30)

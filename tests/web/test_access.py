@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from pipeline.listening import Port
+from tests.web.serving import Board
 from web.access import HEADERS
 from web.hub import AGAIN, MOST_WAITING, Hub
 from web.server import Page
@@ -22,17 +23,21 @@ def nothing() -> Any:
 
 @pytest.fixture
 async def port() -> AsyncIterator[tuple[Port, Page]]:
-    page = Page(nothing, Hub(), token=TOKEN, hosts=frozenset({"127.0.0.1"}), now=lambda: 0)
+    page = Page(nothing, Hub(), token=TOKEN, hosts=frozenset({"127.0.0.1"}), now=lambda: 0, board=Board())
     made = Port(page.application, "127.0.0.1", 0, "--web")
     await made.start()
     yield made, page
     await made.stop()
 
 
-def routes(page: Page) -> list[str]:
-    found = [resource.canonical for resource in page.application.router.resources()]
-    assert len(found) >= 7
-    return [path.replace("{id}", "abc").replace("{agent}", "abc").replace("{name}", "app.js") for path in found]
+def routes(page: Page) -> list[tuple[str, str]]:
+    found = {
+        (route.method, str(route.resource and route.resource.canonical)) for route in page.application.router.routes()
+    }
+    assert len(found) >= 8
+    return [
+        (how, path.replace("{id}", "abc").replace("{agent}", "abc").replace("{name}", "app.js")) for how, path in found
+    ]
 
 
 @pytest.mark.parametrize(
@@ -50,9 +55,11 @@ def routes(page: Page) -> list[str]:
 async def test_every_route_refuses(port: tuple[Port, Page], headers: dict[str, str], status: int) -> None:
     made, page = port
     async with aiohttp.ClientSession() as session:
-        for path in routes(page):
+        for how, path in routes(page):
             for wrong in ("", "?token=wrong"):
-                async with session.get(made.url + path + wrong, headers=headers, allow_redirects=False) as answer:
+                async with session.request(
+                    how, made.url + path + wrong, headers=headers, allow_redirects=False
+                ) as answer:
                     assert answer.status == status, path
                     assert TOKEN not in await answer.text()
                     assert answer.headers["Content-Security-Policy"] == HEADERS["Content-Security-Policy"]
@@ -94,3 +101,34 @@ async def test_what_another_thread_tells_arrives() -> None:
     async with hub.reader() as reader:
         await asyncio.to_thread(hub.publish_from_thread, [{"type": "line", "line": "a"}])
         assert (await reader.get())["line"] == "a"
+
+
+PAUSE = {
+    "action": "pause",
+    "tenant": "acme",
+    "agent_id": "seo-agent",
+    "author": "kim",
+    "reason": "it loops",
+    "minutes": 10,
+}
+
+
+async def test_an_agent_is_paused_and_goes_on_by_hand(port: tuple[Port, Page]) -> None:
+    made, _ = port
+    async with aiohttp.ClientSession(headers=BEARER) as session:
+
+        async def post(body: Any, **more: Any) -> tuple[int, str]:
+            async with session.post(f"{made.url}/api/controls", **({"json": body} | more)) as answer:
+                return answer.status, await answer.text()
+
+        assert (await post(PAUSE | {"action": "resume"}))[0] == 400, "nothing holds it"
+        assert await post(PAUSE) == (200, '{"given": 1}')
+        assert await post(PAUSE | {"action": "resume", "reason": "fixed"}) == (200, '{"given": 1}')
+        for wrong, says in (
+            (PAUSE | {"agent_id": "*"}, "one agent"), (PAUSE | {"author": " "}, "author"), (PAUSE | {"minutes": 0}, "minutes"),
+            (PAUSE | {"minutes": True}, "minutes"), (PAUSE | {"reason": "x" * 501}, "reason"), (PAUSE | {"action": "halt"}, "action"),
+            ([], "object"), (PAUSE | {"tenant": ["acme"]}, "tenant"),
+        ):  # fmt: skip
+            status, text = await post(wrong)
+            assert (status, says in text) == (400, True), text
+        assert (await post(None, json=None, data="a=b"))[0] == 415

@@ -90,6 +90,7 @@ def _look(client: Client) -> Seen:
         seen.numbers["phone overflow"] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         page.set_viewport_size({"width": 1280, "height": 900})
         _live(page, server, client, found[0], seen)
+        _hold(page, server, next(i for i in found if i.kind == "feedback_loop"), seen)
         _hostile(page, server, client, found[0], seen)
         _large(page, server, client, next(i for i in found if i.kind == "feedback_loop"), seen)
         browser.close()
@@ -132,6 +133,23 @@ def _live(page: Page, server: Served, client: Client, incident: Incident, seen: 
     seen.numbers["live"] = page.evaluate("performance.now()") - began
     seen.texts["lines"] = page.locator("#lines").inner_text()
     seen.texts["marked"] = page.locator("h1").get_attribute("class") or ""
+
+
+def _hold(page: Page, server: Served, incident: Incident, seen: Seen) -> None:
+    """Paused and resumed from the incident, with a name and a reason."""
+    _incident(page, server, incident)
+    for button, reason in (("Pause it", "it writes the same hook"), ("Let it go on", "the hook is fixed")):
+        page.get_by_role("button", name="Pause or resume this agent").click()
+        page.get_by_label("your name").fill("kim")
+        page.get_by_label("why").fill(reason)
+        page.get_by_role("button", name=button).click()
+        expect(page.locator("main [role=status]")).to_contain_text("seo-agent", timeout=10_000)
+        (control,) = server.board.known()
+        seen.texts[button] = f"{control.action} {control.about} {control.author} {control.reason} {control.incident_id}"
+        if button == "Pause it":
+            page.goto(f"{server.url}/#/")
+            seen.texts["held"] = _main(page, "Held agents")
+            _incident(page, server, incident)
 
 
 def _hostile(page: Page, server: Served, client: Client, incident: Incident, seen: Seen) -> None:
@@ -201,12 +219,12 @@ def test_the_overview_says_what_is_open_who_burns_and_who_was_paged(seen: Seen) 
 
 def test_each_story_says_who_did_it_what_it_did_not_know_and_which_limit_was_missing(seen: Seen) -> None:
     failure = seen.texts["agent_caused_failure"]
-    for said in ("agent, 8", "never asked", "change-calendar", "not granted", "Do first", "kubernetes.scale"):
+    for said in ("Who did it: agent", "never asked", "change-calendar", "not granted", "Do first", "kubernetes.scale"):
         assert said in failure
     loop = seen.texts["feedback_loop"]
     for said in ("1260% of the calls needed", "unplanned tokens", "step limit: none"):
         assert said in loop
-    assert "infrastructure, 9" in seen.texts["infrastructure_failure"]
+    assert "Who did it: infrastructure" in seen.texts["infrastructure_failure"]
     assert "1.9.0" in seen.texts["agent"]
 
 
@@ -214,6 +232,12 @@ def test_a_revision_is_on_the_page_within_two_seconds_and_marked(seen: Seen) -> 
     assert seen.numbers["live"] < 5_000  # 2 s on a machine that does nothing else
     assert "changed" in seen.texts["marked"]
     assert "a line of the tail" in seen.texts["lines"]
+
+
+def test_an_agent_is_paused_and_goes_on(seen: Seen) -> None:
+    assert seen.texts["Pause it"].startswith("pause seo-agent user:kim it writes the same hook a9891d25")
+    assert "it writes the same hook" in seen.texts["held"]
+    assert seen.texts["Let it go on"].startswith("resume seo-agent user:kim the hook is fixed")
 
 
 def test_a_hundred_payloads_are_text(seen: Seen) -> None:

@@ -49,6 +49,8 @@ async function overview() {
     make("h1", { text: found.open.length ? `${found.open.length} open` : "Nothing is open" }),
     make("div", { class: "panel" }, table(heads, found.open.map(row), "No open incidents.")),
     found.silent.length ? make("div", { class: "panel" }, make("b", { class: "warning", text: "Silent: " }), found.silent.map(one => one.scope ?? one.title).join(", "), make("div", { class: "dim", text: "“All clear” is not said for what sends nothing." })) : null,
+    found.unknown ? make("p", { class: "warning", text: `Which agents are held is not known: ${found.unknown}` }) : null,
+    found.held.length ? make("div", { class: "panel" }, make("h2", { text: "Held agents" }), table(["agent", "", "by", "why", "until"], found.held.map(one => make("tr", {}, cell(one.about), cell(one.mode === "shadow" ? "shadow only" : tag(one.action, "warning")), cell(one.author), cell(one.reason, "long"), cell(one.until_ms ? clock(one.until_ms) : "it is resumed", "t"))), "")) : null,
     make("h2", { text: "Agents, the last hour" }),
     make("div", { class: "panel" }, table(["agent", "#tokens", "#calls", "#errors", "tokens a minute"], found.agents.map(agent => make("tr", {},
       cell(link("/agent/" + encodeURIComponent(agent.agent_id), agent.agent_id)), cell(whole(agent.tokens), "n"), cell(whole(agent.calls), "n"),
@@ -77,6 +79,30 @@ function spark(byMinute) {
   return canvas;
 }
 
+// --- an agent held, or let go
+
+function holding(tenant, agent, incident = null) {
+  const said = make("span", { role: "status", class: "dim" }), box = make("div", { class: "tools" });
+  const name = make("input", { placeholder: "your name", "aria-label": "your name", maxlength: "100" });
+  const why = make("input", { placeholder: "why", "aria-label": "why", maxlength: "500", class: "why" });
+  const minutes = make("input", { type: "number", min: "1", max: "10080", value: "10", "aria-label": "minutes" });
+  async function send(action) {
+    said.textContent = "asking";
+    const answer = await fetch("/api/controls", { method: "POST", headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ action, tenant, agent_id: agent, author: name.value, reason: why.value, minutes: Number(minutes.value), incident_id: incident }) });
+    said.textContent = answer.ok ? (action === "pause" ? `${agent} is paused: its guard refuses its next call` : `${agent} goes on`) : await answer.text();
+    if (answer.ok) box.replaceChildren(begin, said);
+  }
+  const begin = make("button", { text: "Pause or resume this agent", click: () => {
+    box.replaceChildren(make("b", { text: agent }), name, why, minutes, make("span", { class: "dim", text: "minutes" }),
+      make("button", { text: "Pause it", click: () => send("pause") }), make("button", { text: "Let it go on", click: () => send("resume") }),
+      make("button", { text: "Never mind", click: () => box.replaceChildren(begin, said) }), said);
+    name.focus();
+  } });
+  box.append(begin, said);
+  return box;
+}
+
 // --- one incident
 
 async function incidentView(id) {
@@ -92,6 +118,7 @@ async function incidentView(id) {
     make("h1", {}, tag(incident.severity), " ", tag(incident.kind.replaceAll("_", " "), "dim"), incident.provisional ? [" ", tag("provisional", "warning")] : null, make("br"), incident.title),
     make("div", { class: "panel facts" }, facts.map(([word, value]) => make("span", {}, make("span", { class: "dim", text: word + " " }), value instanceof Node ? value : make("b", { text: value })))),
     incident.do_first.length ? make("div", { class: "panel first" }, make("span", { class: "dim", text: "Do first" }), make("ol", {}, incident.do_first.map(text => make("li", { text })))) : null,
+    incident.agent_id ? holding(incident.tenant, incident.agent_id, incident.id) : null,
     make("div", { class: "tools" }, make("button", { text: "−", "aria-label": "zoom out", click: () => lanes.zoom(2) }), make("button", { text: "+", "aria-label": "zoom in", click: () => lanes.zoom(.5) }),
       make("button", { text: "all", click: () => lanes.all() }), make("span", { class: "dim", text: "drag to zoom; hover for what it was; times are UTC" })),
     make("div", { class: "panel" }, canvas),
@@ -202,7 +229,7 @@ function listen() {
     const happened = JSON.parse(event.data);
     if (happened.line) said(happened.line);
     // ClickHouse has the rows a moment after Kafka
-    if (happened.type === "again" || happened.type === "page") refresh(900);
+    if (happened.type === "again" || (happened.type === "control" && view.kind === "")) refresh(900);
     if (happened.type === "incident" && (view.kind === "" || view.id === happened.id || view.kind === "agent")) refresh(900);
   };
 }
