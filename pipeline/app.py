@@ -95,20 +95,22 @@ def build_stage(
             routes = None if settings.routes_file is None else load_routes(settings.routes_file, names)
             if routes is None:
                 require_receivers(alert_rules, names)
-            pages = Pages(alert_rules, _links(settings))
-            receivers = build(_receiver_configs(settings), now=now_micros, stream=out, pages=pages)
+            pages = Pages(alert_rules, links(settings))
+            receivers = build(receiver_configs(settings), now=now_micros, stream=out, pages=pages)
             return Notify(settings, fail, rules=alert_rules, receivers=receivers, routes=routes)
     raise ConfigurationError(f"There is no stage {name[:40]!r}; there are {', '.join(STAGE_NAMES)}.")
 
 
-def _receiver_configs(settings: Settings) -> Mapping[str, ReceiverConfig]:
+def receiver_configs(settings: Settings) -> Mapping[str, ReceiverConfig]:
+    """The receivers, checked by those who use them. Raises ConfigurationError."""
     try:
         return {name: ReceiverConfig(**dict(entry)) for name, entry in settings.receivers.items()}
     except ValueError as error:
         raise ConfigurationError(f"The receivers are configured wrongly: {error}") from None
 
 
-def _links(settings: Settings) -> Links:
+def links(settings: Settings) -> Links:
+    """Where the links of pages lead. Raises ConfigurationError."""
     try:
         return Links(**dict(settings.links))
     except ValueError as error:

@@ -28,7 +28,7 @@ class Offsets:
         try:
             found = self._client(group).committed(places, timeout=TIMEOUT_SECONDS)
         except KafkaException as error:
-            raise self._down(error) from error
+            raise self.down(error) from error
         return {(item.topic, item.partition): max(0, item.offset) for item in found}
 
     def ends(self, topics: Iterable[Topic]) -> dict[Place, int]:
@@ -41,7 +41,7 @@ class Offsets:
                     place = TopicPartition(topic.name, number)
                     ends[topic.name, number] = client.get_watermark_offsets(place, timeout=TIMEOUT_SECONDS)[1]
         except KafkaException as error:
-            raise self._down(error) from error
+            raise self.down(error) from error
         return ends
 
     def close(self) -> None:
@@ -63,7 +63,8 @@ class Offsets:
             )
         return self._clients[group]
 
-    def _down(self, error: KafkaException) -> DependencyError:
+    def down(self, error: KafkaException) -> DependencyError:
+        """What to raise where Kafka does not tell."""
         return DependencyError(
             f"Kafka at {self._connection.servers} does not tell its offsets ({error.args[0].str()});"
             " check that it is up."

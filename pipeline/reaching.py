@@ -6,6 +6,7 @@ certificate ends it at once; a broker that is only slow, or not up yet, has all 
 """
 
 import logging
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from schemas.errors import ConfigurationError, DependencyError
 FIRST_SLICE_SECONDS = 0.5
 QUIET = logging.getLogger("pipeline.reaching.librdkafka")  # what it logs it also tells us
 QUIET.setLevel(logging.CRITICAL + 1)
+NOISE = re.compile(r"^\S+/(?:bootstrap|\d+): | \(after \d+ms in state \w+\)$")  # the address again, and its insides
 FINAL = ("_AUTHENTICATION", "_SSL")
 LOGIN = "check AFTERMATH_KAFKA_MECHANISM, AFTERMATH_KAFKA_USER and AFTERMATH_KAFKA_PASSWORD"
 TLS = (
@@ -67,7 +69,7 @@ def reach(connection: KafkaConnection, seconds: float) -> Reached:
 
 
 def _unreachable(connection: KafkaConnection, fault: Any) -> DependencyError:
-    name, text = fault.name(), str(fault.str())
+    name, text = fault.name(), NOISE.sub("", str(fault.str()))
     if name == "_AUTHENTICATION":
         hint = LOGIN
     elif "alert bad certificate" in text or "alert certificate required" in text:

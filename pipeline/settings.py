@@ -122,6 +122,13 @@ class Settings(BaseSettings):
                 raise ValueError(f"write host:port, several separated by commas, not {server.strip()[:60]!r}")
         return value
 
+    @field_validator("clickhouse_url")
+    @classmethod
+    def _only_an_address(cls, value: str) -> str:
+        if "@" in value or "?" in value:  # it is shown
+            raise ValueError("write https://host:port alone; user and password have settings of their own")
+        return value
+
     @field_validator("stages")
     @classmethod
     def _some_stage(cls, value: tuple[StageName, ...]) -> tuple[StageName, ...]:

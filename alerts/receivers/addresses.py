@@ -41,6 +41,15 @@ def is_address(host: str) -> bool:
     return True
 
 
+def judged(host: str, port: int, allow_private: bool) -> str:
+    """The first address of a host, if all of them may be reached; blocks. Raises PrivateAddressError, OSError."""
+    addresses = [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    for address in addresses:
+        if not allow_private and not is_public(address):
+            raise PrivateAddressError(address)
+    return addresses[0]
+
+
 class PublicResolver(AbstractResolver):
     """Resolves names as the system does, and refuses a name if any of its addresses is not public."""
 

@@ -41,6 +41,10 @@ class AlertmanagerReceiver:
         token = config.secret.get_secret_value() if config.secret else ""
         self._headers = {"authorization": f"Bearer {token}"} if token else {}
 
+    @property
+    def urls(self) -> tuple[URL, ...]:
+        return tuple(self._urls)
+
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """One POST to each member: the alert and what is told with it."""
         alerts = [self._alert(*one) for one in ((notification, incident), *others)]

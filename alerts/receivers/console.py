@@ -6,6 +6,8 @@ removes those that an agent has put into its texts.
 
 from typing import TextIO
 
+from yarl import URL
+
 from alerts.outbox import Notification
 from alerts.page import Page, Pages, Told
 from alerts.receivers.receiver import Delivery
@@ -16,6 +18,7 @@ class ConsoleReceiver:
     """Writes pages to a text stream. Not for production: nobody is woken."""
 
     resend_seconds = None
+    urls: tuple[URL, ...] = ()
 
     def __init__(self, name: str, stream: TextIO, pages: Pages) -> None:
         self.name = name

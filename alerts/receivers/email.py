@@ -19,7 +19,7 @@ from yarl import URL
 from alerts.outbox import Notification, dedup_key
 from alerts.page import Pages, Told, fitted
 from alerts.plain_text import clip
-from alerts.receivers.addresses import PrivateAddressError, is_public
+from alerts.receivers.addresses import PrivateAddressError, judged
 from alerts.receivers.console import block
 from alerts.receivers.receiver import Delivery, ReceiverConfig
 from schemas.errors import ConfigurationError
@@ -48,6 +48,10 @@ class EmailReceiver:
             raise ConfigurationError(f"receiver {name}: the url must be smtp://user@host:587 or smtps://user@host:465")
         if self._url.password is not None:
             raise ConfigurationError(f"receiver {name}: the password belongs into `secret`, not into the url")
+
+    @property
+    def urls(self) -> tuple[URL, ...]:
+        return (self._url.with_port(self._port),)
 
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """One conversation with the relay, in a thread."""
@@ -119,22 +123,13 @@ class _Checked(smtplib.SMTP):
         super().__init__(host, port, timeout=seconds)
 
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
-        return socket.create_connection((_judged(host, port, self._allow_private), port), timeout)
+        return socket.create_connection((judged(host, port, self._allow_private), port), timeout)
 
 
 class _CheckedTls(_Checked):
     def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
         plain = super()._get_socket(host, port, timeout)
         return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
-
-
-def _judged(host: str, port: int, allow_private: bool) -> str:
-    """The first address of a host, if all of them may be reached. Raises PrivateAddressError, OSError."""
-    addresses = [str(found[4][0]) for found in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-    for address in addresses:
-        if not allow_private and not is_public(address):
-            raise PrivateAddressError(address)
-    return addresses[0]
 
 
 def _refusal(what: str, code: int) -> Delivery:

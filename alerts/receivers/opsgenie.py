@@ -8,6 +8,8 @@ accepted; an alias that is not open is closed without an error.
 import json
 from collections.abc import Callable
 
+from yarl import URL
+
 from alerts.outbox import Notification
 from alerts.page import Page, Pages, Told, fitted
 from alerts.plain_text import clip, plain
@@ -16,7 +18,7 @@ from alerts.receivers.receiver import Delivery, ReceiverConfig
 from alerts.receivers.sender import Sender, parse_url
 from schemas.incidents import Incident, Severity
 
-URL = "https://api.opsgenie.com"  # of the EU: https://api.eu.opsgenie.com
+API = "https://api.opsgenie.com"  # of the EU: https://api.eu.opsgenie.com
 PRIORITIES: dict[Severity, str] = {"critical": "P1", "warning": "P3", "info": "P5"}
 LONGEST_MESSAGE = 130
 LONGEST_DESCRIPTION = 15_000
@@ -32,9 +34,13 @@ class OpsgenieReceiver:
         self.name = name
         self._config = config
         self._pages = pages
-        self._url = parse_url(name, config, URL)
+        self._url = parse_url(name, config, API)
         self._sender = Sender(name, config, now)
         self._headers = {"authorization": f"GenieKey {config.secret.get_secret_value() if config.secret else ''}"}
+
+    @property
+    def urls(self) -> tuple[URL, ...]:
+        return (self._url,)
 
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """One call: create, or close."""

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from yarl import URL
+
 from alerts.outbox import Notification
 from alerts.page import Page, Pages, Told, fitted
 from alerts.plain_text import clip, plain
@@ -18,7 +20,7 @@ from alerts.receivers.sender import TOO_MANY, Sender, parse_url
 from schemas.incidents import Incident
 from schemas.times import format_time
 
-URL = "https://events.pagerduty.com/v2/enqueue"  # of the EU: https://events.eu.pagerduty.com/v2/enqueue
+API = "https://events.pagerduty.com/v2/enqueue"  # of the EU: https://events.eu.pagerduty.com/v2/enqueue
 LONGEST_SUMMARY = 1_024
 LEAST_WAIT_SECONDS = 60.0
 
@@ -32,9 +34,13 @@ class PagerDutyReceiver:
         self.name = name
         self._config = config
         self._pages = pages
-        self._url = parse_url(name, config, URL)
+        self._url = parse_url(name, config, API)
         self._sender = Sender(name, config, now)
         self._key = config.secret.get_secret_value() if config.secret else ""
+
+    @property
+    def urls(self) -> tuple[URL, ...]:
+        return (self._url,)
 
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """One event."""

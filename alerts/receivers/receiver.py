@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from yarl import URL
 
 from alerts.outbox import Notification
 from alerts.page import Told
@@ -38,6 +39,10 @@ class Receiver(Protocol):
     @property
     def resend_seconds(self) -> float | None:
         """How often what is open has to be said again, or is taken to be over; None where once is enough."""
+
+    @property
+    def urls(self) -> tuple[URL, ...]:
+        """Where it connects to, with the port; nowhere for one that writes or drops. For `aftermath doctor`."""
 
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """One attempt, called by the notify stage, one at a time for each incident.

@@ -4,6 +4,8 @@ A receiver like the others, so that a shadow rule goes the whole way (matched, d
 be judged by what stands in `notifications.v1` before it is allowed to wake people.
 """
 
+from yarl import URL
+
 from alerts.outbox import Notification
 from alerts.page import Told
 from alerts.receivers.receiver import Delivery
@@ -16,6 +18,7 @@ class ShadowReceiver:
 
     name = SHADOW
     resend_seconds = None
+    urls: tuple[URL, ...] = ()
 
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """Nothing leaves."""

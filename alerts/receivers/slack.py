@@ -13,6 +13,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from yarl import URL
+
 from alerts.outbox import Notification
 from alerts.page import Page, Pages, Told, fitted
 from alerts.plain_text import clip
@@ -46,6 +48,10 @@ class SlackReceiver:
         self._url = check_url(name, API, False) if config.url is None else parse_url(name, config)
         token = config.secret.get_secret_value() if config.secret else ""
         self._headers = {"authorization": f"Bearer {token}"} if self._is_bot else {}
+
+    @property
+    def urls(self) -> tuple[URL, ...]:
+        return (self._url,)
 
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """One message, or a change of the one that told the beginning."""

@@ -5,6 +5,8 @@ The body is the same in every attempt, and so is `webhook-id`, by which the rece
 
 from collections.abc import Callable
 
+from yarl import URL
+
 from alerts.outbox import Notification
 from alerts.page import Pages, Told
 from alerts.receivers.body import body_of
@@ -31,6 +33,10 @@ class WebhookReceiver:
 
     def __repr__(self) -> str:
         return f"WebhookReceiver({self.name!r}, {place(self._url)})"
+
+    @property
+    def urls(self) -> tuple[URL, ...]:
+        return (self._url,)
 
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """One POST."""

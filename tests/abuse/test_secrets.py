@@ -114,7 +114,7 @@ def test_doctor_says_that_a_password_is_set_and_not_which(
     monkeypatch.setattr("pipeline.topic_setup.TIMEOUT_SECONDS", 0.5)
     assert main(["doctor"]) == 3
     shown = capsys.readouterr()
-    assert "password set" in shown.out
+    assert "clickhouse_password=****" in shown.out
     assert OURS not in shown.out + shown.err
 
 

@@ -9,6 +9,7 @@ import pytest
 from alerts.rules.samples import sample_incident
 from pipeline.cli import main
 from pipeline.embedded import Database
+from pipeline.settings import STAGE_NAMES
 from schemas.oncall import Acknowledgement
 from sinks.clickhouse import rows
 from sinks.clickhouse.client import connect
@@ -43,9 +44,14 @@ def test_setup_creates_what_is_missing_once_and_doctor_is_content(
     assert main(["setup", "--check"]) == 0
     assert main(["doctor", "--json"]) == 0
     checks = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert [check["check"] for check in checks if check["ok"]] == [
-        "settings", "in clear", "packages", "limits", "alert rules", "Kafka", "ClickHouse",
+    assert [(check["check"], check["level"]) for check in checks if not check["check"].startswith("group ")] == [
+        ("settings", "ok"), ("defaults", "ok"), ("in clear", "warn"), ("packages", "ok"), ("limits", "ok"),
+        ("alert rules", "ok"), ("receiver console", "warn"), ("Kafka", "ok"), ("topics", "ok"),
+        ("ClickHouse", "ok"), ("clock", "ok"), ("migrations", "ok"),
     ]  # fmt: skip
+    groups = [check for check in checks if check["check"].startswith("group ")]
+    assert len(groups) == len(STAGE_NAMES)
+    assert all("nothing waits" in group["says"] for group in groups)
     assert main(["incidents", "list"]) == 0
     assert "No incidents." in capsys.readouterr().out
 

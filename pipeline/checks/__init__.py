@@ -1,0 +1,1 @@
+"""What `aftermath doctor` looks at: each file one part, each check a few findings, each fault one sentence."""
