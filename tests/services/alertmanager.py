@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.services.kafka_server import DockerKafka, free_ports
+from tests.services.containers import Container, NoContainerError, engine_lacks
+from tests.services.kafka_server import free_ports
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "alertmanager.yml"
 IMAGE = "prom/alertmanager:v0.34.1"  # the one of docker-compose.yml; a test holds them equal
 NAMES = ("prometheus-alertmanager", "alertmanager")  # Debian's name, and its own
 READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
-PULL_SECONDS = 300.0
 
 
 class NoAlertmanagerError(Exception):
@@ -72,7 +72,7 @@ def alertmanager(config: Path = CONFIG) -> Iterator[Alertmanager]:
         with _as_process(program, config) as running:
             yield running
         return
-    if (lacks := DockerKafka.lacks()) is not None:
+    if (lacks := engine_lacks()) is not None:
         raise NoAlertmanagerError(f"no Alertmanager: {NAMES[0]} is not installed; {lacks}")
     with _in_docker(config) as running:
         yield running
@@ -111,16 +111,19 @@ def _as_process(program: str, config: Path) -> Iterator[Alertmanager]:
 
 
 @contextmanager
-def _in_docker(config: Path) -> Iterator[Alertmanager]:
+def _in_docker() -> Iterator[Alertmanager]:
     (port,) = free_ports(1)
-    mount = f"{config}:/etc/alertmanager/alertmanager.yml:ro"
-    started = _docker("run", "--detach", "--publish", f"127.0.0.1:{port}:9093", "--volume", mount, IMAGE).strip()
+    mounted = {CONFIG: "/etc/alertmanager/alertmanager.yml"}
+    container = Container(IMAGE, environment={}, ports={9093: port}, files=mounted)
     try:
+        container.start()
         found = Alertmanager(f"{IMAGE} in Docker", f"http://127.0.0.1:{port}")
         _wait(found, lambda: False, None)
         yield found
+    except NoContainerError as error:
+        raise NoAlertmanagerError(str(error)) from None
     finally:
-        _docker("rm", "--force", "--volumes", started)
+        container.remove()
 
 
 def _wait(found: Alertmanager, has_ended: Callable[[], bool], log: Path | None) -> None:
@@ -130,10 +133,3 @@ def _wait(found: Alertmanager, has_ended: Callable[[], bool], log: Path | None) 
             said = f": {log.read_text(errors='replace')[-500:].strip()}" if log else ""
             raise NoAlertmanagerError(f"{found.says} is not ready at {found.url}{said}")
         time.sleep(0.05)
-
-
-def _docker(*words: str) -> str:
-    done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=PULL_SECONDS, check=False)
-    if done.returncode:
-        raise NoAlertmanagerError(f"`docker {words[0]}` failed: {done.stderr.strip()[-500:]}")
-    return done.stdout

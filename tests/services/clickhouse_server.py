@@ -6,7 +6,6 @@ replicated tables: tests that need those are marked `needs_server`.
 """
 
 import secrets
-import subprocess
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -15,12 +14,12 @@ from dataclasses import dataclass, field
 
 from schemas.errors import AftermathError
 from sinks.clickhouse.client import Client, connect
-from tests.services.kafka_server import DockerKafka, free_ports
+from tests.services.containers import Container, NoContainerError
+from tests.services.kafka_server import free_ports
 
 VARIABLE = "AFTERMATH_TEST_CLICKHOUSE"
 IMAGE = "clickhouse/clickhouse-server:26.3"  # the one of docker-compose.yml; a test holds them equal
 READY_SECONDS = 60.0
-PULL_SECONDS = 300.0
 
 
 class NoClickHouseError(Exception):
@@ -82,35 +81,22 @@ def in_docker() -> Iterator[RealClickHouse]:
     server = RealClickHouse(
         f"{IMAGE} in Docker", f"http://127.0.0.1:{port}", "aftermath", secrets.token_urlsafe(12), is_server=True
     )
-    container = _docker(*run_command(server, port)).strip()
+    container = container_of(server, port)
     try:
+        container.start()
         server.wait_until_it_answers()
         yield server
+    except NoContainerError as error:
+        raise NoClickHouseError(str(error)) from None
     finally:
-        _docker("rm", "--force", "--volumes", container)
+        container.remove()
 
 
-def run_command(server: RealClickHouse, port: int) -> list[str]:
-    """The arguments of `docker` that start it; the image's own user may make users and grant them rights."""
-    variables = {
+def container_of(server: RealClickHouse, port: int) -> Container:
+    """The one that answers as this server does; the image's own user may make users and grant them rights."""
+    environment = {
         "CLICKHOUSE_USER": server.user,
         "CLICKHOUSE_PASSWORD": server.password,
         "CLICKHOUSE_DEFAULT_ACCESS_MANAGEMENT": "1",
     }
-    words = [word for name, value in variables.items() for word in ("-e", f"{name}={value}")]
-    return ["run", "--detach", "--publish", f"127.0.0.1:{port}:8123", *words, IMAGE]
-
-
-def docker_lacks() -> str | None:
-    """Why there is no Docker; None where there is."""
-    return DockerKafka.lacks()
-
-
-def _docker(*words: str) -> str:
-    try:
-        done = subprocess.run(["docker", *words], capture_output=True, text=True, timeout=PULL_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise NoClickHouseError(f"`docker {words[0]}` took more than {PULL_SECONDS:.0f} s") from None
-    if done.returncode:
-        raise NoClickHouseError(f"`docker {words[0]}` failed: {done.stderr.strip()[-500:]}")
-    return done.stdout
+    return Container(IMAGE, environment=environment, ports={8123: port})

@@ -15,7 +15,8 @@ from pipeline.settings import Settings
 from tests.services.alertmanager import Alertmanager, NoAlertmanagerError
 from tests.services.alertmanager import alertmanager as any_alertmanager
 from tests.services.clickhouse_server import VARIABLE as CLICKHOUSE_VARIABLE
-from tests.services.clickhouse_server import RealClickHouse, docker_lacks, given, in_docker
+from tests.services.clickhouse_server import RealClickHouse, given, in_docker
+from tests.services.containers import engine_lacks
 from tests.services.kafka_server import NoKafkaError, RealKafka, fresh_topics
 from tests.services.kafka_server import real_kafka as any_real_kafka
 
@@ -57,7 +58,7 @@ def real_clickhouse(request: pytest.FixtureRequest) -> Iterator[RealClickHouse]:
         server.wait_until_it_answers()  # what was asked for by name is not replaced by something else
         USED["ClickHouse"] = server.says
         yield server
-    elif (lacks := docker_lacks()) is None:
+    elif (lacks := engine_lacks()) is None:
         with in_docker() as server:
             USED["ClickHouse"] = server.says
             yield server

@@ -9,7 +9,6 @@ were deleted and made anew (`fresh_topics`), and a prefix of its own for consume
 
 import os
 import socket
-import subprocess
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from pipeline.settings import Settings
 from pipeline.topic_setup import check_topics, setup_topics
 from schemas.errors import ConfigurationError
 from schemas.topics import ALL
+from tests.services.containers import Container, NoContainerError, engine_lacks
 
 READY_SECONDS = 90.0  # a start takes 2 s, after a SIGKILL 4 s, on a busy machine several times that
 STOP_SECONDS = 30.0
@@ -111,64 +111,61 @@ class GivenKafka(RealKafka):
 class DockerKafka(RealKafka):
     """One container of apache/kafka; removed at the end."""
 
+    lacks = staticmethod(engine_lacks)
+
     def __init__(self) -> None:
         (port,) = free_ports(1)
         self.bootstrap = f"127.0.0.1:{port}"
         self.says = f"{IMAGE} in Docker"
-        self._port = port
-        self._container = ""
-
-    @staticmethod
-    def lacks() -> str | None:
-        """Why this way is closed; None where it is open."""
-        try:
-            asked = subprocess.run(["docker", "info"], capture_output=True, timeout=20, check=False)
-        except FileNotFoundError:
-            return "Docker is not installed"
-        except subprocess.TimeoutExpired:
-            return "Docker does not answer"
-        return None if asked.returncode == 0 else "Docker's daemon is not there (docker info fails)"
-
-    def command(self) -> list[str]:
-        """The whole environment: with one KAFKA_ variable set, the image drops all of its own defaults."""
-        variables = {
-            "KAFKA_" + name.upper().replace(".", "_"): value
-            for name, value in broker_settings(
-                "PLAINTEXT://:9092", "CONTROLLER://:9093", f"PLAINTEXT://{self.bootstrap}", "1@localhost:9093"
-            ).items()
-        }
-        words = [word for name, value in variables.items() for word in ("-e", f"{name}={value}")]
-        return ["docker", "run", "--detach", "--publish", f"127.0.0.1:{self._port}:9092", *words, IMAGE]
+        # The whole environment: with one KAFKA_ variable set, the image drops all of its own defaults
+        settings = broker_settings(
+            "PLAINTEXT://:9092", "CONTROLLER://:9093", f"PLAINTEXT://{self.bootstrap}", "1@localhost:9093"
+        )
+        environment = {"KAFKA_" + name.upper().replace(".", "_"): value for name, value in settings.items()}
+        self.container = Container(IMAGE, environment=environment, ports={9092: port})
+        self._was_started = False
 
     def start(self) -> None:
-        if self._container:
-            self._docker("start")
+        if self._was_started:
+            self._tell("start")
         else:
-            self._container = _run(self.command(), 300).strip()
+            self._was_started = True
+            try:
+                self.container.start()
+            except NoContainerError as error:
+                raise NoKafkaError(str(error)) from None
         self.wait_until_it_answers()
 
     def stop(self) -> None:
-        self._docker("stop")
+        self._tell("stop")
 
     def kill(self) -> None:
-        self._docker("kill")
+        self._tell("kill")
 
     def pause(self) -> None:
-        self._docker("pause")
+        self._tell("pause")
 
     def resume(self) -> None:
-        self._docker("unpause")
+        self._tell("unpause")
 
     def remove(self) -> None:
-        if self._container:
-            _run(["docker", "rm", "--force", "--volumes", self._container], STOP_SECONDS)
+        try:
+            self.container.remove()
+        except NoContainerError as error:
+            raise NoKafkaError(str(error)) from None
 
     def trouble(self) -> str | None:
-        state = _run(["docker", "inspect", "--format", "{{.State.Status}}", self._container], 20).strip()
+        try:
+            state = self.container.status()
+        except NoContainerError as error:
+            return str(error)
         return None if state in ("running", "created", "restarting") else f"its container is {state}"
 
-    def _docker(self, verb: str) -> None:
-        _run(["docker", verb, self._container], STOP_SECONDS)
+    def _tell(self, verb: str) -> None:
+        try:
+            self.container.tell(verb)
+        except NoContainerError as error:
+            raise NoKafkaError(str(error)) from None
 
 
 def broker_settings(listener: str, controller: str, advertised: str, voters: str) -> dict[str, str]:
@@ -275,13 +272,3 @@ def free_ports(number: int) -> list[int]:
 def cache_folder() -> Path:
     """Where what was downloaded for tests stays."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "aftermath-tests"
-
-
-def _run(command: list[str], seconds: float) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        raise NoKafkaError(f"`{' '.join(command[:2])}` took more than {seconds:.0f} s") from None
-    if done.returncode:
-        raise NoKafkaError(f"`{' '.join(command[:2])}` failed: {done.stderr.strip()[-500:]}")
-    return done.stdout

@@ -13,7 +13,6 @@ from pipeline.clock import now_micros
 from tests.compose.compose_file import services
 from tests.services import alertmanager as module
 from tests.services.alertmanager import CONFIG, IMAGE, Alertmanager, NoAlertmanagerError
-from tests.services.kafka_server import DockerKafka
 
 pytestmark = pytest.mark.services
 
@@ -70,6 +69,9 @@ def test_the_image_in_docker_is_the_one_of_the_compose_file() -> None:
 
 def test_where_there_is_none_the_reason_names_each_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    monkeypatch.setattr(DockerKafka, "lacks", staticmethod(lambda: "Docker is not installed"))
-    with pytest.raises(NoAlertmanagerError, match="prometheus-alertmanager is not installed; Docker is not installed"):
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    with pytest.raises(
+        NoAlertmanagerError,
+        match="prometheus-alertmanager is not installed; no Docker engine answers at unix:///nonexistent",
+    ):
         module.alertmanager().__enter__()

@@ -99,6 +99,6 @@ def test_an_address_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch
 
 def test_docker_runs_the_image_of_the_compose_file() -> None:
     assert services()["clickhouse"]["image"] == IMAGE
-    command = clickhouse_server.run_command(given("http://u:p@127.0.0.1:8123"), 1234)
-    assert command[-1] == IMAGE
-    assert "127.0.0.1:1234:8123" in command
+    container = clickhouse_server.container_of(given("http://u:p@127.0.0.1:8123"), 1234)
+    assert (container.image, container.ports) == (IMAGE, {8123: 1234})
+    assert (container.environment["CLICKHOUSE_USER"], container.environment["CLICKHOUSE_PASSWORD"]) == ("u", "p")

@@ -105,8 +105,8 @@ def test_half_fetched_jars_are_never_used(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_docker_runs_the_version_of_the_jars_with_the_same_settings() -> None:
     assert f"apache/kafka:{kafka_jars.kafka_version()}" == IMAGE
     kafka = DockerKafka()
-    command = kafka.command()
-    variables = dict(word.split("=", 1) for word in command if word.startswith("KAFKA_"))
+    variables = kafka.container.environment
+    assert (kafka.container.image, len(kafka.container.ports)) == (IMAGE, 1)
     assert variables["KAFKA_ADVERTISED_LISTENERS"] == f"PLAINTEXT://{kafka.bootstrap}"
     assert variables["KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS"] == "0"
     assert variables["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
