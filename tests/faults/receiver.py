@@ -19,11 +19,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pydantic import SecretStr
+
 from alerts.page import Pages
 from alerts.receivers import ReceiverConfig, build
 from alerts.retry import RetryPolicy
 from alerts.rules.model import Rule
-from pipeline.settings import Settings
+from pipeline.settings import ReceiverSettings, Settings
 from pipeline.stages.base import StageError
 from pipeline.stages.notify import Notify
 from tests.builders import T0
@@ -73,15 +75,13 @@ class FaultyReceiver:
         """What was taken, whether or not the sender knows."""
         return [request for request in list(self.requests) if request.became in TAKEN]
 
-    def configuration(self, folder: Path) -> dict[str, str]:
-        """The environment of a worker whose pages come here, for every feedback loop."""
+    def told(self, settings: Settings, folder: Path) -> Settings:
+        """The settings of a worker whose pages come here, for every feedback loop."""
         rules = folder / "rules"
         rules.mkdir()
         (rules / "feedback_loop.yml").write_text(json.dumps(rule_for("hook")))  # JSON is YAML
-        return {
-            "AFTERMATH_RULES_DIR": str(rules),
-            "AFTERMATH_RECEIVERS": json.dumps({"hook": {"kind": "webhook", "url": self.url, "allow_private": True}}),
-        }
+        hook = ReceiverSettings(kind="webhook", url=SecretStr(self.url), allow_private=True)
+        return settings.model_copy(update={"rules_dir": rules, "receivers": {"hook": hook}})
 
     def decide(self, headers: Any, body: bytes) -> str:
         said = json.loads(body)

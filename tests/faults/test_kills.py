@@ -142,10 +142,10 @@ def test_killed_before_or_after_a_page_left_it_sends_it_with_the_same_dedup_key(
 ) -> None:
     incident = sample_incident({"incident_id": "a", "kind": "feedback_loop", "tenant": "acme", "severity": "critical"})
     kafka.produce(INCIDENTS.name, [encode_incident(incident)])
-    told = receiver.configuration(tmp_path)
-    Worker(settings, ["notify"], tmp_path / "first", fail_at=point, extra=told).wait_until_it_fails()
+    settings = receiver.told(settings, tmp_path)
+    Worker(settings, ["notify"], tmp_path / "first", fail_at=point).wait_until_it_fails()
     assert len(receiver.pages) == times - 1
-    second = Worker(settings, ["notify"], tmp_path / "second", extra=told)
+    second = Worker(settings, ["notify"], tmp_path / "second")
     try:
         second.wait_until(lambda: kafka.committed(settings.group("notify"), INCIDENTS.name)[0] == 1)
     finally:

@@ -43,7 +43,7 @@ class Supervised:
 
     def look(self) -> None:
         """As a supervisor does."""
-        code = self.worker.process.poll()
+        code = self.worker.ended
         if code is not None:
             self.ended[code] += 1
             self.worker = self._start()
@@ -151,12 +151,12 @@ def test_a_worker_that_runs_on_uses_no_more_than_at_first(
     worker = Worker(at_sink, ["archive"], tmp_path / "log")
     seen: list[tuple[int, int, int]] = []
     try:
-        end = time.monotonic() + seconds
         load.produce(400)
         worker.wait_until(lambda: load.is_committed(at_sink.group("archive")))
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             load.produce(200)
-            seen.append(footprint(worker.process.pid))
+            seen.append(footprint(worker.pid))
             time.sleep(0.2)
         worker.wait_until(lambda: load.is_committed(at_sink.group("archive")))
     finally:

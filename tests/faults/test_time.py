@@ -184,7 +184,7 @@ def test_a_worker_that_is_short_of_processor_time_falls_behind_and_stays_in_its_
         load.produce(40)
         worker.wait_until(lambda: load.is_committed(settings.group("archive")))
         joined = kafka.asked()[JOIN_GROUP]
-        with starved(worker.process.pid):
+        with starved(worker.pid):
             end = time.monotonic() + seconds
             while time.monotonic() < end:
                 load.produce(40)

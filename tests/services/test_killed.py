@@ -1,10 +1,6 @@
 """A worker that is killed at any moment, also between the chunks of a snapshot, and started again."""
 
 import json
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,25 +18,11 @@ from pipeline.stages.read_back import read_partitions
 from schemas.codecs.single import decode_incident
 from schemas.incidents import Incident
 from schemas.topics import INCIDENTS, INPUTS, SIGNALS, SNAPSHOTS
+from tests.faults.worker import Worker
 from tests.services.reading import values
 
 LIMITS = Path("pipeline/demo/limits.yml")
-RUN = "from pipeline.cli import main; raise SystemExit(main(['run', '--recorded', '--stage', 'detect', '--stage', 'correlate']))"
-
-
-def worker(settings: Settings, fail_at: str = "") -> "subprocess.Popen[bytes]":
-    environment = {
-        **os.environ,
-        "AFTERMATH_KAFKA": settings.kafka,
-        "AFTERMATH_GROUP_PREFIX": settings.group_prefix,
-        "AFTERMATH_COMMIT_INTERVAL_SECONDS": "0.1",
-        "AFTERMATH_SNAPSHOT_SECONDS": "0.3",
-        "AFTERMATH_SESSION_TIMEOUT_SECONDS": "6",
-        "AFTERMATH_LIMITS_FILE": str(LIMITS),
-        "AFTERMATH_INSTANCE": "one",
-        "AFTERMATH_FAIL_AT": fail_at,
-    }
-    return subprocess.Popen([sys.executable, "-c", RUN], env=environment)
+STAGES = ("detect", "correlate")
 
 
 def bare(incident: Incident) -> str:
@@ -74,8 +56,12 @@ def is_read(settings: Settings) -> bool:
 
 
 @pytest.mark.timeout(420)
-def test_killed_again_and_again_it_finds_what_a_worker_finds_that_never_was(recorded_settings: Settings) -> None:
-    settings = recorded_settings
+def test_killed_again_and_again_it_finds_what_a_worker_finds_that_never_was(
+    recorded_settings: Settings, tmp_path: Path
+) -> None:
+    settings = recorded_settings.model_copy(
+        update={"limits_file": LIMITS, "instance": "one", "snapshot_seconds": 0.3, "session_timeout_seconds": 6}
+    )
     with recording_of(story()) as recording:
         backtest = Backtest(load_limits(LIMITS))
         for chunk in recording.chunks():
@@ -84,19 +70,13 @@ def test_killed_again_and_again_it_finds_what_a_worker_finds_that_never_was(reco
         Player(settings.kafka_connection, pane=settings.pane, lateness=settings.lateness, readers=()).play(
             recording.messages()
         )
-    for fail_at in ("snapshot.chunk.0", "snapshot.manifest", "snapshot.chunk.0"):
-        killed = worker(settings, fail_at)
-        assert killed.wait(timeout=120) == 137
-    running = worker(settings)
+    for number, fail_at in enumerate(("snapshot.chunk.0", "snapshot.manifest", "snapshot.chunk.0")):
+        Worker(settings, STAGES, tmp_path / f"killed-{number}", fail_at=fail_at).wait_until_it_fails()
+    running = Worker(settings, STAGES, tmp_path / "running")
     try:
-        end = time.monotonic() + 200
-        while not is_read(settings):
-            assert running.poll() is None
-            assert time.monotonic() < end, "it does not get to the end"
-            time.sleep(0.2)
+        running.wait_until(lambda: is_read(settings), seconds=200)
     finally:
         running.kill()
-        running.wait()
     assert newest(settings.kafka) == {incident.incident_id: bare(incident) for incident in backtest.outcomes.incidents}
     task = task_name("detect", INPUTS[0].name, 0)
     number = partition_of_task(task)

@@ -205,7 +205,7 @@ async def test_a_worker_that_was_frozen_commits_nothing_of_what_another_has_take
         await group.until(lambda: first.log.read_text().count(ASSIGNED) > assigned, under_load=False)
         await group.works()
         await group.drain()
-        assert [worker.process.poll() for worker in workers] == [None, None], first.tail()
+        assert [worker.ended for worker in workers] == [None, None], first.tail()
     finally:
         for worker in workers:
             worker.kill()
