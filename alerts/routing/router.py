@@ -15,14 +15,13 @@ from dataclasses import dataclass, field, replace
 
 from alerts.outbox import Notification
 from alerts.routing.files import Routes
-from alerts.routing.mutes import Firing, Mute, Reason, Silence, mutes_of
+from alerts.routing.mutes import Firing, Firings, Mute, Place, Reason, Silence, mutes_of
 from alerts.routing.tree import Route
 from alerts.rules.model import Rule
 from schemas.incidents import SEVERITIES, Incident
 from schemas.signals import stable_hash
 from schemas.times import format_time
 
-Place = tuple[str, str, str]  # tenant, incident, rule
 One = tuple[Notification, Incident]
 
 
@@ -78,7 +77,7 @@ class Router:
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
         self._groups: dict[str, _Group] = {}
-        self._firing: dict[Place, Firing] = {}
+        self._firing = Firings(routes.inhibit_rules)
         self._silences: dict[tuple[str, str], Silence] = {}
         self._acknowledged: set[tuple[str, str]] = set()
 
@@ -107,9 +106,9 @@ class Router:
         """
         place = _place(notification)
         if notification.transition == "resolved" or incident.status != "open":
-            self._firing.pop(place, None)
+            self._firing.drop(place)
         else:
-            self._firing[place] = Firing(notification.label_map, incident)
+            self._firing.put(place, Firing(notification.label_map, incident))
         name, group = self._group(notification, now)
         if group.is_sending(notification.dedup_key):
             return None
@@ -131,16 +130,15 @@ class Router:
 
     def restore(self, notification: Notification, incident: Incident, now: int) -> None:
         """What the receiver knows to be firing, from before a restart."""
-        self._firing[_place(notification)] = Firing(notification.label_map, incident)
+        self._firing.put(_place(notification), Firing(notification.label_map, incident))
         _, group = self._group(notification, now)
         group.told[_place(notification)] = (notification, incident)
         group.last_told = max(group.last_told, notification.told_at)
 
     def renew(self, incident: Incident) -> None:
         """A later revision of what is told or held: what mutes others goes by the newest."""
-        for place, firing in self._firing.items():
-            if place[:2] == (incident.tenant, incident.incident_id) and incident.status == "open":
-                self._firing[place] = Firing(firing.labels, incident)
+        if incident.status == "open":
+            self._firing.renew(incident)
 
     # -- what it says
 
@@ -230,14 +228,12 @@ class Router:
         return ready, dropped
 
     def _mutes(self, group: _Group, notification: Notification, incident: Incident, now: int) -> Iterator[Mute]:
-        place = _place(notification)
         return mutes_of(
             Firing(notification.label_map, incident),
             group.route,
             now,
             silences=(*self._routes.maintenance, *self._silences.values()),
-            inhibit_rules=self._routes.inhibit_rules,
-            firing=[one for other, one in self._firing.items() if other != place],
+            firing=self._firing,
             intervals=self._routes.intervals,
         )
 

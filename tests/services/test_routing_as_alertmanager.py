@@ -16,7 +16,7 @@ import yaml
 
 from alerts.routing.files import load_routes
 from alerts.routing.matchers import parse_matcher
-from alerts.routing.mutes import Firing, Reason, Silence, mutes_of
+from alerts.routing.mutes import Firing, Firings, Reason, Silence, mutes_of
 from alerts.rules import sample_incident
 from pipeline.clock import now_micros
 from tests.services.alertmanager import Alertmanager, NoAlertmanagerError, alertmanager
@@ -107,19 +107,13 @@ def test_each_alert_is_silenced_and_inhibited_as_there(files: tuple[Path, Path],
         "s", "*", (parse_matcher('kind=~"z?y"'), parse_matcher('team!="b"')), 0, at + 9_999_999, "kim", "a move"
     )
     incident = sample_incident({})
-    firing = [Firing(labels, incident) for labels in alerts]
-    for one in firing:
+    firing = Firings(routes.inhibit_rules)
+    for labels in alerts:
+        firing.put(("acme", "incident", labels["alertname"]), Firing(labels, incident))
+    for labels in alerts:
+        one = Firing(labels, incident)
         found = {
-            mute.reason
-            for mute in mutes_of(
-                one,
-                routes.root,
-                at,
-                silences=[silence],
-                inhibit_rules=routes.inhibit_rules,
-                firing=firing,
-                intervals={},
-            )
+            mute.reason for mute in mutes_of(one, routes.root, at, silences=[silence], firing=firing, intervals={})
         }
         ours = (Reason.SILENCED in found, Reason.INHIBITED in found)
         assert ours == held[one.labels["alertname"]], one.labels

@@ -1,6 +1,7 @@
 """When a group is told, what mutes it, and that every "no" has its reason."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -224,3 +225,27 @@ def test_while_a_message_is_under_way_its_group_says_nothing_more() -> None:
     found.router.told(message, NOON + 9 * MINUTE, [replace(one, state="sent") for one, _ in message.changes])
     (end,) = found.router.flush(NOON + 15 * MINUTE).messages
     assert end.transition == "resolved"
+
+
+@pytest.mark.fault("F41")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("count", [3_000, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_a_storm_of_incidents_is_told_in_a_message_of_each_group_at_a_time(count: int) -> None:
+    """Also in time: what a look costs must not grow with what fires, and here all may inhibit all."""
+    loops = parse_matcher('kind="feedback_loop"')
+    rule = InhibitRule((loops, parse_matcher('severity="critical"')), (loops,), ("scope",))
+    found = driver(inhibit_rules=(rule,))
+    for number in range(count):
+        found.now = NOON + number * MINUTE // count
+        if (due := found.router.next_due()) is not None and due <= found.now:
+            found.turn(found.now)
+        found.take(incident(f"i{number}", found.now, scope=f"eu/{number % 20}", severity="critical"))
+    for second in range(60, 660, 30):
+        found.turn(NOON + second * SECOND)
+    assert frozenset().union(*(one.firing for one in found.sent)) == {f"i{number}" for number in range(count)}
+    assert len(found.kept) == count
+    at: dict[str, list[int]] = {}
+    for one in found.sent:
+        at.setdefault(one.thread, []).append(one.at)
+    assert len(at) == 20
+    assert all(later - sooner >= 5 * MINUTE for times in at.values() for sooner, later in pairwise(times))
