@@ -1,19 +1,21 @@
 """What the detect operator costs without Kafka: CPU an event by part, how it grows with sessions, bytes a session.
 
 One thread does what the detect stage does with a batch: decode it, give it to the operator of its partition with all
-detectors on, encode what comes out. The batches are made in between and not counted. The loops found are compared
-with those that were planted.
+detectors on, encode what comes out. The batches are made in another process: what the load itself remembers of a
+million sessions would be counted with ours. The loops found are compared with those that were planted.
 """
 
 import gc
+import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 
 from bench.kafka_load import batches
-from bench.spans import Load, Spans
+from bench.spans import Load, Spans, Truth
 from bench.split import DECODE, EMIT, Split, peak_resident_mb, resident_mb
 from pipeline.core.panes import TimeRules
 from pipeline.operators.detect import DetectOperator
@@ -75,6 +77,31 @@ class Detection:
                     cost.looping.add(str(row.session_id))
 
 
+class Elsewhere:
+    """The batches of a load, made in a process of its own: iterate once, then look at `truth`."""
+
+    def __init__(self, load: Load, rules: TimeRules) -> None:
+        self.truth = Truth()
+        context = multiprocessing.get_context("spawn")
+        self._pipe, there = context.Pipe(duplex=False)
+        self._process = context.Process(target=_make, args=(there, load, rules), daemon=True)
+        self._process.start()
+        there.close()
+
+    def __iter__(self) -> Iterator[Batch]:
+        while isinstance(found := self._pipe.recv(), Batch):
+            yield found
+        self.truth = found
+        self._process.join()
+
+
+def _make(pipe: Connection, load: Load, rules: TimeRules) -> None:
+    spans = Spans(load)
+    for batch in batches(spans, rules):
+        pipe.send(batch)
+    pipe.send(spans.truth)
+
+
 @contextmanager
 def timers() -> Iterator[Split]:
     """Timers on the operator's parts; taken away at the end."""
@@ -90,11 +117,11 @@ def measure(load: Load, *, warm_up: int = 0) -> Cost:
     """One pass over a load; the first `warm_up` events are worked on and not counted."""
     rules = TimeRules()
     with timers() as split:
-        detection, spans = Detection(rules, split), Spans(load)
+        detection, made = Detection(rules, split), Elsewhere(load, rules)
         gc.collect()
         empty, cost, unmeasured, tenth = resident_mb(), Cost(load), Cost(load), max(1, load.events // 10)
         done = 0
-        for batch in batches(spans, rules):
+        for batch in made:
             is_warm = done >= warm_up
             if not is_warm:
                 split.reset()
@@ -102,14 +129,14 @@ def measure(load: Load, *, warm_up: int = 0) -> Cost:
             if (done + len(batch.values)) // tenth > done // tenth:
                 cost.resident.append(resident_mb() - empty)
             done += len(batch.values)
-        cost.split, cost.sessions, cost.peak = split, spans.truth.sessions, peak_resident_mb()
-    cost.wrong = faults(spans, cost.looping | unmeasured.looping)
+        cost.split, cost.sessions, cost.peak = split, made.truth.sessions, peak_resident_mb()
+    cost.wrong = faults(made.truth, cost.looping | unmeasured.looping)
     return cost
 
 
-def faults(spans: Spans, looping: set[str]) -> list[str]:
+def faults(truth: Truth, looping: set[str]) -> list[str]:
     """What the detectors missed or made up."""
-    missed, made_up = spans.truth.loops.keys() - looping, looping - spans.truth.loops.keys()
+    missed, made_up = truth.loops.keys() - looping, looping - truth.loops.keys()
     return [f"missed the loop of {name}" for name in sorted(missed)] + [
         f"a loop of {name} that is none" for name in sorted(made_up)
     ]

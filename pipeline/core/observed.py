@@ -79,9 +79,9 @@ def _learn_chats(rows: Rows, order: Slots, acts: Bools, memory: ObservedMemory) 
     columns["context_tokens"][slots[ends[has]]] = tokens[last_said[has]] + 1
     has = last_cut[ends] >= 0
     columns["cut_at"][slots[ends[has]]] = times[last_cut[ends[has]]]
-    columns["cut_span"][slots[ends[has]]] = memory.span_numbers(rows, order[last_cut[ends[has]]])
+    columns["cut_span"][slots[ends[has]]] = rows.spans[order[last_cut[ends[has]]]]
     has = last_chat[ends] >= 0
-    columns["chat"][slots[ends[has]]] = memory.span_numbers(rows, order[last_chat[ends[has]]])
+    columns["chat"][slots[ends[has]]] = rows.spans[order[last_chat[ends[has]]]]
     return contexts
 
 
@@ -102,7 +102,7 @@ def _span_texts(rows: Rows, order: Slots, places: Slots, before: Any, memory: Ob
     """The ids of the spans at these places; where a place is -1 the one remembered from before."""
     numbers = before.copy()
     is_here = places >= 0
-    numbers[is_here] = memory.span_numbers(rows, order[places[is_here]])
+    numbers[is_here] = rows.spans[order[places[is_here]]]
     return [memory.spans.text(number) for number in numbers.tolist()]
 
 
@@ -194,8 +194,7 @@ def _in_rounds(
         keys = mix([rows.hashes("tool_name")[places], rows.hashes("target")[places], ok.astype(np.uint64)])
         is_action = acts[places]
         memory.keep_names(keys[~is_action], rows, places[~is_action])
-        at, spans = rows.ints("event_time")[places], np.zeros(places.size, dtype=np.uint64)
-        spans[~is_action] = memory.span_numbers(rows, places[~is_action])
+        at, spans = rows.ints("event_time")[places], rows.spans[places]
         found = np.flatnonzero(is_action)
         content = rows.take(places[found], ACTION_COLUMNS).rows(named=True) if found.size else []
         row_of = dict(zip(found.tolist(), content, strict=True))

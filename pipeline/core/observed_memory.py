@@ -1,15 +1,15 @@
 """What is remembered of every live session, so that its actions can say what it had observed (observed.py).
 
-Columns by session slot: about 600 bytes a session. What a read was of stands in one dictionary for all sessions.
+Columns by session slot: 540 bytes a session. What a read was of stands in one dictionary for all sessions.
 """
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from pipeline.core.rows import Rows
 from pipeline.core.sessions import BySlot, Columns, SessionIndex, Slots
-from pipeline.core.span_ids import SpanIds
 
 MOST_READS = 20
 MOST_NAMES = 200_000  # different (tool, target) pairs before those that no session remembers are dropped
@@ -33,7 +33,9 @@ class ObservedMemory:
         self.facts: BySlot = BySlot()  # slot -> {event_id: when} that the session says it had read
         self.approvals: BySlot = BySlot()  # slot -> (granted or denied, by whom)
         self.names: dict[int, tuple[str | None, str | None]] = {}  # hash of a read -> its tool and target
-        self.spans = SpanIds()
+        self.spans = index.spans
+        for name in ("read_span", "cut_span", "chat"):
+            self.spans.kept_in(partial(self.columns.__getitem__, name))
         for table in (self.columns, self.facts, self.approvals):
             index.attach(table)
 
@@ -48,13 +50,6 @@ class ObservedMemory:
             self.names = {key: name for key, name in self.names.items() if key in alive}
         for at, name in zip(new, rows.take(places[new], ("tool_name", "target")).rows(), strict=True):
             self.names[int(keys[at])] = name
-
-    def span_numbers(self, rows: Rows, places: Slots) -> "np.ndarray[Any, np.dtype[np.uint64]]":
-        """The spans of these rows as numbers."""
-        return self.spans.numbers(rows, places, self._spans_alive)
-
-    def _spans_alive(self) -> set[int]:
-        return {int(n) for name in ("read_span", "cut_span", "chat") for n in np.unique(self.columns[name])}
 
     def reads(self, slot: int) -> list[dict[str, Any]]:
         """The remembered reads of a session, oldest first.

@@ -9,6 +9,7 @@ import polars as pl
 
 from pipeline.core.panes import mix
 from pipeline.core.sessions import Hashes, SessionIndex, Slots, Times
+from pipeline.core.span_ids import SpanIds
 from schemas.signals import Action
 
 
@@ -17,13 +18,15 @@ class Rows:
 
     held: the frame as it came; order: the place in it of each row (None: it is in order). Putting a frame of text
     columns in order costs more than all that is asked of most of them, so only numbers are, and the rows one takes.
-    slots: for AgentSpan rows the slot of each row's session; empty otherwise.
+    slots: for AgentSpan rows the slot of each row's session; empty otherwise. spans: their spans as numbers
+    (span_ids.py).
     actions: for AgentSpan rows the actions among them, each with what its session had observed before it.
     """
 
     def __init__(self, held: pl.DataFrame, pane_size: int, order: Slots | None = None) -> None:
         self.pane_size = pane_size
         self.slots: Slots = np.zeros(0, dtype=np.int64)
+        self.spans: Hashes = np.zeros(0, dtype=np.uint64)
         self.actions: Sequence[Action] = ()
         self._held = held
         self._order = order
@@ -70,6 +73,10 @@ class Rows:
             self._cache[key] = self._in_order(found)
         return self._cache[key]
 
+    def numbers_of(self, name: str, spans: SpanIds) -> Hashes:
+        """A column of span ids as numbers."""
+        return self._in_order(spans.numbers(self._held[name]))
+
     def filled(self, name: str) -> Slots:
         """Places where a column is not null."""
         column = self._held[name]
@@ -99,9 +106,10 @@ def hash_of_text(value: str) -> np.uint64:
 
 
 def with_sessions(rows: Rows, index: SessionIndex) -> Rows:
-    """AgentSpan rows with their sessions' slots filled in."""
+    """AgentSpan rows with their sessions' slots and the numbers of their spans filled in."""
     if len(rows):
         rows.slots = index.slots(mix([rows.hashes("tenant"), rows.hashes("session_id")]), rows.ints("event_time"))
+        rows.spans = rows.numbers_of("span_id", index.spans)
     return rows
 
 

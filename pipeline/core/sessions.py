@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from pipeline.core.span_ids import SpanIds
 from schemas.times import MINUTE
 
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
@@ -64,7 +65,7 @@ class Columns:
     def reset(self, slots: Slots) -> None:
         """Zero again."""
         for column in self.data.values():
-            column[slots] = 0 if column.dtype.kind != "S" else b""
+            column[slots] = 0
 
     def saved(self, slots: Slots) -> Any:
         """Each column at these slots."""
@@ -82,10 +83,11 @@ class Columns:
 
 
 class SessionIndex:
-    """Which session has which slot."""
+    """Which session has which slot; and the ids of the spans that tables remember as numbers."""
 
     def __init__(self, keep: int = KEEP) -> None:
         self.keep = keep
+        self.spans = SpanIds()
         self.capacity = FIRST_CAPACITY
         self._slot_of: dict[int, int] = {}
         self._key = np.zeros(self.capacity, dtype=np.uint64)
@@ -141,7 +143,13 @@ class SessionIndex:
         """The live sessions and what every table holds of them."""
         slots = np.flatnonzero(self._touched >= 0)
         tables = [table.saved(slots) for table in self._tables]
-        return {"key": self._key[slots], "touched": self._touched[slots], "swept": self._swept, "tables": tables}
+        return {
+            "key": self._key[slots],
+            "touched": self._touched[slots],
+            "swept": self._swept,
+            "tables": tables,
+            "span_texts": self.spans.saved(),
+        }
 
     def restore(self, saved: Any) -> None:
         """The other way, into an index that has no sessions yet and the same tables."""
@@ -152,6 +160,7 @@ class SessionIndex:
         self._slot_of = dict(zip(keys.tolist(), range(number), strict=True))
         self._free = list(range(self.capacity - 1, number - 1, -1))
         self._swept = saved["swept"]
+        self.spans.restore(saved["span_texts"])
         for table, content in zip(self._tables, saved["tables"], strict=True):
             table.restore(content)
 

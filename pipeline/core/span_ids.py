@@ -1,7 +1,8 @@
 """Span ids as numbers, so that a session's columns can name the steps it remembers at eight bytes each.
 
 An id of sixteen hex digits, as OpenTelemetry has them, is its own number. Any other id is known by its hash, and its
-text is kept beside it for as long as a session remembers it.
+text is kept beside it for as long as a session remembers it: what is remembered stands in the columns that were named
+to `kept_in`.
 """
 
 from collections.abc import Callable
@@ -10,8 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from pipeline.core.rows import Rows
-from pipeline.core.sessions import Hashes, Slots
+Numbers = np.ndarray[Any, np.dtype[np.uint64]]
 
 MOST_TEXTS = 200_000  # texts before those that no session remembers are dropped
 LONGEST = 64  # characters that are kept of an id
@@ -22,25 +22,46 @@ class SpanIds:
     """Number -> id, for those that are not their own number."""
 
     def __init__(self) -> None:
-        self.texts: dict[int, str] = {}
+        self._texts: dict[int, str] = {}
+        self._columns: list[Callable[[], Numbers]] = []
+        self._most = MOST_TEXTS
 
-    def numbers(self, rows: Rows, places: Slots, alive: "Callable[[], set[int]]") -> Hashes:
-        """The numbers of these rows' spans; `alive` tells which numbers are still remembered."""
-        ids = rows.take(places, ("span_id",))["span_id"]
+    def kept_in(self, column: Callable[[], Numbers]) -> None:
+        """Numbers that stand in this column are remembered."""
+        self._columns.append(column)
+
+    def numbers(self, ids: pl.Series) -> Numbers:
+        """The numbers of these spans."""
         if not len(ids):
             return np.zeros(0, dtype=np.uint64)
         is_plain = ids.str.contains(PLAIN)
         value = ids.str.to_integer(base=16, dtype=pl.UInt64, strict=False)
-        found: Any = pl.select(pl.when(is_plain).then(value).otherwise(ids.hash(11))).to_series().to_numpy().copy()
+        if is_plain.all():
+            return value.to_numpy()
+        found: Numbers = pl.select(pl.when(is_plain).then(value).otherwise(ids.hash(11))).to_series().to_numpy()
         others = np.flatnonzero(~is_plain.to_numpy())
-        if others.size:
-            if len(self.texts) > MOST_TEXTS:
-                kept = alive()
-                self.texts = {number: text for number, text in self.texts.items() if number in kept}
-            texts = ids.gather(others.tolist()).to_list()
-            self.texts.update(zip(found[others].tolist(), (text[:LONGEST] for text in texts), strict=True))
-        return found  # type: ignore[no-any-return]
+        if len(self._texts) > self._most:
+            self._forget()
+            self._most = max(MOST_TEXTS, 2 * len(self._texts))  # else it would be looked through with every batch
+        texts = ids.gather(others.tolist()).to_list()
+        self._texts.update(zip(found[others].tolist(), (text[:LONGEST] for text in texts), strict=True))
+        return found
 
     def text(self, number: int) -> str | None:
         """The id; None for zero, which stands for no span."""
-        return (self.texts.get(number) or f"{number:016x}") if number else None
+        return (self._texts.get(number) or f"{number:016x}") if number else None
+
+    def saved(self) -> Any:
+        """The texts that are remembered, for a snapshot."""
+        self._forget()
+        return self._texts
+
+    def restore(self, saved: Any) -> None:
+        """The other way."""
+        self._texts = saved
+
+    def _forget(self) -> None:
+        """Drop the texts that no session remembers."""
+        if self._texts:
+            alive = {int(number) for column in self._columns for number in np.unique(column())}
+            self._texts = {number: text for number, text in self._texts.items() if number in alive}

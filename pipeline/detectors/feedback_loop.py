@@ -18,7 +18,7 @@ Each signal carries the waste ledger: calls needed (up to and including the firs
 redundant calls, and the tokens of the redundant calls by class. Calls are model calls, tool calls, retrievals and
 hand-offs; an `invoke_agent` span sums its children and is not counted.
 
-memory  about 660 bytes a live session, and a watch (20 to 30 kB) for the few that repeat themselves
+memory  about 480 bytes a live session, and a watch (20 to 30 kB) for the few that repeat themselves
 """
 
 from typing import Any
@@ -32,6 +32,7 @@ from pipeline.core.rows import Rows
 from pipeline.core.runs import Earlier
 from pipeline.core.sameness import canonical_hash
 from pipeline.core.sessions import BySlot, Columns, SessionIndex, Slots
+from pipeline.core.span_ids import SpanIds
 from pipeline.core.watch import LONGEST_PERIOD, Watch
 from schemas.signals import Signal
 
@@ -55,13 +56,15 @@ class Memory:
             start=("int64", LONGEST_PERIOD),
             end=("int64", LONGEST_PERIOD),
             offset=("int64", LONGEST_PERIOD),
-            span=("S40", LONGEST_PERIOD),
+            span=("uint64", LONGEST_PERIOD),
             parent=("uint64", 0),  # of the last call
             totals=("int64", 5),  # counted calls and tokens of the session
             at_last_call=("int64", 5),  # the same at the end of its last tool call
             wasted=("int64", 0),  # calls wasted by loops that are over
         )
         self.watches: BySlot = BySlot()  # slot -> Watch
+        self.spans = index.spans
+        self.spans.kept_in(lambda: self.columns["span"])
         index.attach(self.columns)
         index.attach(self.watches)
 
@@ -138,7 +141,7 @@ def _judge_calls(rows: Rows, calls: Slots, totals: Any, memory: Memory, limits: 
         "start": rows.ints("start_time")[calls],
         "end": rows.ints("event_time")[calls],
         "offset": rows.ints("offset")[calls],
-        "span": np.array([span.encode()[:40] for span in rows.texts("span_id", calls)], dtype="S40"),
+        "span": rows.spans[calls],
     }
     both = {}
     for name, values in own.items():
@@ -177,7 +180,8 @@ def _judge_calls(rows: Rows, calls: Slots, totals: Any, memory: Memory, limits: 
                 if watch is None:
                     if not is_suspect[place]:
                         continue
-                    watch = _begin(place, first, new, both, totals, before[slot], int(parent_before[at]), parents)
+                    parent = int(parent_before[at])
+                    watch = _begin(place, first, new, both, totals, before[slot], parent, parents, memory.spans)
                 signals += watch.judge(
                     content[place],
                     int(call[place]),
@@ -204,7 +208,15 @@ def _judge_calls(rows: Rows, calls: Slots, totals: Any, memory: Memory, limits: 
 
 
 def _begin(
-    place: int, first: int, new: Slots, both: dict[str, Any], totals: Any, before: Any, parent: int, parents: Any
+    place: int,
+    first: int,
+    new: Slots,
+    both: dict[str, Any],
+    totals: Any,
+    before: Any,
+    parent: int,
+    parents: Any,
+    spans: SpanIds,
 ) -> Watch:
     """A watch that begins with this call: the eight before it are known by their hashes only."""
     earlier = [
@@ -214,7 +226,7 @@ def _begin(
             start=int(both["start"][at]),
             end=int(both["end"][at]),
             offset=int(both["offset"][at]),
-            span_id=bytes(both["span"][at]).decode(errors="replace"),
+            span_id=spans.text(int(both["span"][at])) or "",
         )
         for at in range(int(new[place]) - LONGEST_PERIOD, int(new[place]))
     ]

@@ -122,7 +122,6 @@ class DetectOperator:
             "whole_from": self._whole_from,
             "sessions": self.sessions.saved(),
             "names": self._observed.names,
-            "span_texts": self._observed.spans.texts,
             "memories": memories,
         }
 
@@ -133,7 +132,7 @@ class DetectOperator:
         self.panes.restore(saved["panes"])
         self._marked_upto, self._whole_from = saved["marked_upto"], saved["whole_from"]
         self.sessions.restore(saved["sessions"])
-        self._observed.names, self._observed.spans.texts = saved["names"], saved["span_texts"]
+        self._observed.names = saved["names"]
         for memory, found in zip(self._own_memories(), saved["memories"], strict=True):
             memory.restore(found)
 

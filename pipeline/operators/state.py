@@ -35,7 +35,7 @@ from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident
 from schemas.signals import Action, Fact, Signal, Usage
 
-FORMAT = 4  # grows with every change of what is saved
+FORMAT = 5  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
