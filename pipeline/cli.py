@@ -76,6 +76,10 @@ def parser() -> argparse.ArgumentParser:
     ack.add_argument("incident_id", metavar="ID", help="the id, or its first characters")
     ack.add_argument("--by", metavar="NAME", help="who; default: the user of this machine")
     ack.add_argument("--comment", default="", metavar="TEXT", help="what you do about it")
+    mark = reading.add_parser("mark", help="whether it was worth being woken for; the roundup counts it by rule")
+    mark.add_argument("incident_id", metavar="ID", help="the id, or its first characters")
+    mark.add_argument("mark", choices=("useful", "noise"))
+    mark.add_argument("--by", default="", metavar="WHO", help="who says so, as user:mo")
     for each in reading.choices.values():
         each.add_argument("--json", action="store_true")
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from pipeline.embedded.connection_file import DEFAULT_PATH, read_connection_file
 from pipeline.kafka_connection import KafkaConnection
@@ -16,15 +16,25 @@ CONNECT_SECONDS = 3.0
 KAFKA_SECONDS = 15.0
 
 
-@contextmanager
-def reading_client() -> Iterator[Client]:
+def reading_client() -> AbstractContextManager[Client]:
     """A ClickHouse client. Settings in the environment win over a demo that runs here."""
+    return _client(is_writer=False)
+
+
+def writing_client() -> AbstractContextManager[Client]:
+    """The same, of a user who may write; the settings name one user for both."""
+    return _client(is_writer=True)
+
+
+@contextmanager
+def _client(*, is_writer: bool) -> Iterator[Client]:
     url, hint, client = "", "", None
     try:
         if DEFAULT_PATH.exists() and "AFTERMATH_CLICKHOUSE_URL" not in os.environ:
             demo = read_connection_file()
             url, hint = demo.clickhouse_url, f"is the demo of {DEFAULT_PATH} still running? If not, delete that file"
-            client = connect(url, demo.analyst, demo.analyst_password, connect_timeout=CONNECT_SECONDS)
+            user, password = (demo.user, demo.password) if is_writer else (demo.analyst, demo.analyst_password)
+            client = connect(url, user, password, connect_timeout=CONNECT_SECONDS)
         else:
             settings = load_settings()
             url, hint = settings.clickhouse_url, "start `aftermath demo`, or set AFTERMATH_CLICKHOUSE_URL"

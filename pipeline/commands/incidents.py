@@ -1,4 +1,4 @@
-"""`aftermath incidents list / show / timeline / ack`."""
+"""`aftermath incidents list / show / timeline / ack / mark`."""
 
 import argparse
 import getpass
@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 
 from pipeline.clock import now_micros
-from pipeline.commands.connection import kafka_to_use, reading_client
+from pipeline.commands.connection import kafka_to_use, reading_client, writing_client
 from pipeline.commands.terminal import terminal
 from pipeline.saying import say
 from reports.incident import plain, render
@@ -14,10 +14,13 @@ from reports.table import incident_list
 from schemas.incidents import Incident
 from schemas.oncall import Acknowledgement
 from sinks.clickhouse import incidents as stored
+from sinks.clickhouse.marks import write_mark
 
 
 def run(args: argparse.Namespace) -> int:
     """Read and print."""
+    if args.action == "mark":
+        return _mark(args)
     screen = terminal()
     with reading_client() as client:
         if args.action == "list":
@@ -52,4 +55,13 @@ def _acknowledge(args: argparse.Namespace, incident: Incident) -> int:
         print(json.dumps(asdict(word), ensure_ascii=False))
     else:
         print(f"{incident.incident_id} is acknowledged by {plain(by)}: {plain(incident.title)}")
+    return 0
+
+
+def _mark(args: argparse.Namespace) -> int:
+    with writing_client() as client:
+        incident = stored.by_id(client, args.incident_id)
+        write_mark(client, incident, args.mark, args.by, now_micros())
+    said = {"incident_id": incident.incident_id, "mark": args.mark}
+    print(json.dumps(said) if args.json else f"{incident.incident_id} is marked as {args.mark}.")
     return 0

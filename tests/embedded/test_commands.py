@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from alerts.rules.samples import sample_incident
@@ -11,9 +12,10 @@ from pipeline.cli import main
 from pipeline.embedded import Database
 from pipeline.settings import STAGE_NAMES
 from schemas.oncall import Acknowledgement
-from sinks.clickhouse import rows
+from sinks.clickhouse import migrations, rows
 from sinks.clickhouse.client import connect
 from tests.builders import event, span
+from tests.embedded.test_clickhouse import incident
 from tests.stages.kafka import Broker
 
 pytestmark = pytest.mark.embedded
@@ -54,6 +56,26 @@ def test_setup_creates_what_is_missing_once_and_doctor_is_content(
     assert all("nothing waits" in group["says"] for group in groups)
     assert main(["incidents", "list"]) == 0
     assert "No incidents." in capsys.readouterr().out
+    assert main(["incidents", "mark", "9c0e", "useful"]) == 2
+    assert "There is no incident '9c0e'" in capsys.readouterr().err
+
+
+def test_a_mark_can_be_taken_back_and_counts_for_its_rule(
+    configured: str, clickhouse: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_DATABASE", "marks")
+    client = connect(clickhouse.url, clickhouse.user, clickhouse.password, "marks")
+    migrations.migrate(client)
+    found = incident("acme", incident_id="9c0e5b7d1a2f4e38")
+    client.insert_frame("incidents", rows.incident_frame([found]), "i")
+    told = {"dedup_key": "k", "incident_id": found.incident_id, "rule": "r", "tenant": "acme", "transition": "firing"}
+    client.insert_frame("notifications", pl.DataFrame([{**told, "mode": "page", "state": "sent"}]), "n")
+    for mark in ("noise", "useful"):
+        assert main(["incidents", "mark", "9c0e", mark, "--by", "user:mo"]) == 0
+        assert f"9c0e5b7d1a2f4e38 is marked as {mark}." in capsys.readouterr().out
+        sql = "SELECT useful, noise, acted_on FROM pages_by_rule"
+        assert client.query(sql) == [{"useful": mark == "useful", "noise": mark == "noise", "acted_on": 1}]
+    client.close()
 
 
 def test_doctor_says_of_each_part_that_is_down_what_to_do(

@@ -13,7 +13,7 @@ from pipeline.cli import main, parser
 from tests.builders import span
 
 COMMANDS = [("demo",), ("run",), ("publish",), ("backtest",), ("incidents", "list"), ("incidents", "show"),
-            ("incidents", "timeline"), ("incidents", "ack"), ("silence", "add"), ("silence", "list"),
+            ("incidents", "timeline"), ("incidents", "ack"), ("incidents", "mark"), ("silence", "add"), ("silence", "list"),
             ("silence", "expire"), ("roundup",), ("rules", "check"), ("setup",), ("doctor",)]  # fmt: skip
 
 
