@@ -64,6 +64,16 @@ def parser() -> argparse.ArgumentParser:
     backtest.add_argument("--against", type=Path, metavar="DIR", help="compare with an earlier --out")
     backtest.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
+    replay = commands.add_parser("replay", help="stored events through today's detectors, into a set of its own")
+    replay.add_argument("--from", dest="since", required=True, metavar="T", help="append time, as 2026-03-02T14:00:00Z")
+    replay.add_argument("--to", dest="until", required=True, metavar="T", help="until then, excluded")
+    replay.add_argument("--limits", type=Path, metavar="FILE", help="limits.yml in force; default: the configured one")
+    replay.add_argument("--out", type=Path, metavar="DIR", help="writes signals, incidents and revisions (.jsonl)")
+    replay.add_argument(
+        "--against", type=Path, metavar="DIR", help="compare with an earlier --out; else with what is stored"
+    )
+    replay.add_argument("--json", action="store_true", help="one JSON document on stdout")
+
     incidents = commands.add_parser("incidents", help="read incidents, and say that one is in hand")
     reading = incidents.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = reading.add_parser("list", help="newest first")

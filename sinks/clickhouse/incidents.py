@@ -39,6 +39,18 @@ def newest(client: Client, limit: int, *, only_open: bool = False) -> list[Incid
     return _with_acknowledgements(client, [incident_of(row) for row in rows])
 
 
+def detected_between(client: Client, since: int, until: int) -> list[Incident]:
+    """Those that were detected from `since` on, before `until` (microseconds), oldest first; withdrawn ones too."""
+    rows = client.query(
+        """SELECT * FROM incidents FINAL
+        WHERE detected_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')
+            AND detected_at < fromUnixTimestamp64Micro({until:Int64}, 'UTC')
+        ORDER BY detected_at, incident_id""",
+        {"since": since, "until": until},
+    )
+    return [incident_of(row) for row in rows]
+
+
 def by_id(client: Client, prefix: str) -> Incident:
     """The incident whose id is, or begins with, `prefix`. Raises UsageError where there is none, or more than one."""
     rows = client.query(

@@ -14,7 +14,7 @@ from tests.builders import span
 
 COMMANDS = [("demo",), ("run",), ("publish",), ("backtest",), ("incidents", "list"), ("incidents", "show"),
             ("incidents", "timeline"), ("incidents", "ack"), ("incidents", "mark"), ("silence", "add"), ("silence", "list"),
-            ("silence", "expire"), ("roundup",), ("rules", "check"), ("setup",), ("doctor",)]  # fmt: skip
+            ("silence", "expire"), ("roundup",), ("replay",), ("rules", "check"), ("setup",), ("doctor",)]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
