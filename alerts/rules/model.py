@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, field_validator
 
+from alerts.controls import RuleAction
 from alerts.rules.conditions import Condition
 from alerts.rules.templates import Template, render
 from schemas.incidents import Incident, Severity
@@ -50,6 +51,7 @@ class Rule(BaseModel):
     labels: dict[LabelName, Line] = {}  # besides those that every alert has (alerts/labels.py)
     annotations: dict[str, Template] = {}
     stop: StrictBool = False
+    action: RuleAction | None = None  # what it does besides telling people: alerts/controls.py
     tests: tuple[RuleTest, ...] = ()
 
     @field_validator("when", mode="before")
