@@ -8,9 +8,9 @@ from dataclasses import asdict, replace
 
 from pipeline.clock import now_micros
 from pipeline.commands.connection import kafka_to_use, reading_client
-from pipeline.controls import give, known_controls
 from pipeline.kafka_connection import KafkaConnection
 from pipeline.settings import load_settings
+from pipeline.stages.control_log import give, known_controls
 from reports.inspection import inspection, state_of
 from schemas.controls import ALL, LONGEST_REASON, Control, with_id
 from schemas.errors import UsageError

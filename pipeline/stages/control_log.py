@@ -1,4 +1,4 @@
-"""Reads and writes `agent.controls.v1` for the command: what is in force, and what a person adds to it."""
+"""Reads `agent.controls.v1` from its start, for the command and for rules that act; writes what a person adds to it."""
 
 from collections.abc import Sequence
 

@@ -13,6 +13,8 @@ With `routes.yml` the router decides who is told and when (`dispatch.py`, alerts
 once what is to be told of it is recorded. Groups are a worker's own: let one worker run notify where a group spans
 incidents, and others stand by.
 
+Rules with an action give their controls beside all that (`acting.py`); the revision is confirmed when Kafka has them.
+
 Some receivers (Alertmanager) take an alert for over when it is not said again: what is open is sent to them in
 intervals, as its newest revision is, by the worker that reads the incident's partition.
 """
@@ -39,6 +41,7 @@ from pipeline.clock import now_micros
 from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.settings import Settings
+from pipeline.stages.acting import Acting
 from pipeline.stages.base import Fail, Stage
 from pipeline.stages.dispatch import Dispatch
 from pipeline.stages.publish import Outgoing, Publisher
@@ -105,6 +108,7 @@ class Notify(Stage[None]):
         self._now = now
         self._dispatch: Dispatch | None = None
         self._flushing: asyncio.Task[None] | None = None
+        self._acting = Acting(settings.kafka_connection, rules)
         self._outbox = Outbox(rules)
         self._turns: dict[Place, _Turn] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -185,6 +189,8 @@ class Notify(Stage[None]):
                 continue
             incident = decode_incident(record.value)
             self._renew_said(incident)
+            if self._acting.is_asked(incident):
+                tasks.append(asyncio.create_task(self._acting.act(incident, self._publish)))
             for decided in self._outbox.decide(incident):
                 notification = replace(decided, partition=element.partition)
                 if self._dispatch is not None and notification.receiver != SHADOW:
@@ -322,11 +328,14 @@ class Notify(Stage[None]):
         self.given_up += notification.state == "failed"
 
     async def _record(self, notification: Notification) -> None:
-        if self._publisher is None:
-            raise RuntimeError("notify is not open: start() opens it before it reads")
         record: dict[str, Any] = notification.as_record()
         key = f"{notification.tenant}/{notification.dedup_key}".encode()
-        await (await self._publisher.send([Outgoing(NOTIFICATIONS.name, encode("notification", record), key)]))
+        await self._publish([Outgoing(NOTIFICATIONS.name, encode("notification", record), key)])
+
+    async def _publish(self, records: Sequence[Outgoing]) -> None:
+        if self._publisher is None:
+            raise RuntimeError("notify is not open: start() opens it before it reads")
+        await (await self._publisher.send(records))
 
     def _expire(self, at: int) -> None:
         if at - self._expired_at > EXPIRE_EVERY:

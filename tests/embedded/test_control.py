@@ -9,10 +9,10 @@ import pytest
 
 from pipeline.cli import main
 from pipeline.clock import now_micros
-from pipeline.controls import give, known_controls
 from pipeline.embedded import Database
 from pipeline.frontier import Element
 from pipeline.settings import load_settings
+from pipeline.stages.control_log import give, known_controls
 from pipeline.stages.record import Record as RecordStage
 from schemas.codecs.single import decode, encode
 from schemas.controls import Control, control_of, with_id

@@ -16,7 +16,7 @@ from pipeline.stages.base import StageError
 from pipeline.stages.notify import Notify
 from schemas.codecs.single import decode, encode_incident
 from schemas.incidents import Incident
-from schemas.topics import INCIDENTS, NOTIFICATIONS
+from schemas.topics import CONTROLS, INCIDENTS, NOTIFICATIONS
 from tests.stages.conftest import Start, until
 from tests.stages.kafka import Broker
 
@@ -182,3 +182,23 @@ async def test_what_is_open_is_said_again_in_its_newest_revision_also_after_a_re
     assert await again.stop()
     assert not errors + more_errors
     assert ("a", "firing", "sent") in states(kafka)
+
+
+async def test_a_rule_with_an_action_pauses_the_agent_once(kafka: Broker, settings: Settings, started: Start) -> None:
+    rule = Rule.model_validate(RULE | {"action": {"pause": "10m", "mode": "enforce"}})
+    console = FakeReceiver("console")
+    first = an_incident("one").model_copy(update={"agent_id": "seo-agent"})
+    stage = Notify(settings, lambda _: None, rules=(rule,), receivers={"console": console})
+    await started(stage)
+    write(kafka, first, first.model_copy(update={"revision": 2, "updated_at": first.updated_at + 1}))
+    await until(lambda: kafka.values(CONTROLS.name))
+    write(kafka, an_incident("two"))  # of no agent
+    await until(lambda: ("firing", "two") in console.told)
+    await stage.stop()
+    [control] = [decode(value)[1] for value in kafka.values(CONTROLS.name)]
+    assert (control["agent_id"], control["author"], control["incident_id"]) == (
+        "seo-agent",
+        "rule:feedback_loop",
+        "one",
+    )
+    assert control["until"] - control["at"] == 600_000_000
