@@ -1,0 +1,137 @@
+"""The circuit breaker on a real Kafka: an agent that loops is paused by a rule, looked at, and let go on."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aftermath_client import AgentPaused, Guard
+
+from pipeline.app import Pipeline
+from pipeline.cli import main
+from pipeline.settings import Settings
+from schemas.times import MICROS
+from sinks.clickhouse import migrations
+from sinks.clickhouse.client import connect_as_set, connect_writer
+from tests.services.clickhouse_server import RealClickHouse
+from tests.services.kafka_server import RealKafka, fresh_topics
+
+pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
+RULE = """\
+id: looping
+title: An agent is looping
+when: {kind: feedback_loop}
+mode: page
+runbook: alerts/rules/README.md#feedback_loop
+owner: on-call
+action: {pause: 10m, mode: enforce}
+"""
+HOOK = "site-12/wordpress/hook/wp_head"
+WAIT_SECONDS = 60.0
+STEP_SECONDS = 0.2
+
+
+@pytest.fixture
+def settings(
+    real_kafka: RealKafka, real_clickhouse: RealClickHouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Settings:
+    """Live topics, short panes, one rule that acts; the command finds the same by its environment."""
+    monkeypatch.chdir(tmp_path)
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    (rules / "looping.yml").write_text(RULE)
+    database = f"guard_{uuid.uuid4().hex[:8]}"
+    for name, value in {
+        "KAFKA": real_kafka.bootstrap,
+        "GROUP_PREFIX": f"guard-{uuid.uuid4().hex[:8]}",
+        "CLICKHOUSE_URL": real_clickhouse.url,
+        "CLICKHOUSE_USER": real_clickhouse.user,
+        "CLICKHOUSE_PASSWORD": real_clickhouse.password,
+        "CLICKHOUSE_DATABASE": database,
+        "RULES_DIR": str(rules),
+        "TENANT": "acme",
+        "LATENESS_SECONDS": "2",
+        "PANE_SECONDS": "1",
+        "SESSION_TIMEOUT_SECONDS": "6",
+        "COMMIT_INTERVAL_SECONDS": "0.1",
+    }.items():
+        monkeypatch.setenv(f"AFTERMATH_{name}", value)
+    made = Settings()
+    fresh_topics(made)
+    migrations.migrate(connect_as_set(made))
+    return made
+
+
+def loop(guard: Guard, ends: list[int]) -> AgentPaused:
+    """Write the same hook again and again, until it is held; when each write ended is added to `ends`."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    with guard.session("seo-1"):
+        while time.monotonic() < deadline:
+            try:
+                with guard.chat("model-1") as call:
+                    call.used(input_tokens=4_000, output_tokens=90)
+                with guard.step("cms.write_hook", HOOK, "write", args={"hook": "wp_head"}) as step:
+                    step.result("ok")
+                ends.append(guard.now())
+            except AgentPaused as error:
+                return error
+            time.sleep(STEP_SECONDS)  # an agent's pace
+    raise AssertionError(f"nobody held it in {WAIT_SECONDS} s and {len(ends)} writes")
+
+
+async def until(says: Callable[[], str], *wanted: str) -> str:
+    """What is said once all of this stands in it."""
+    end = asyncio.get_running_loop().time() + WAIT_SECONDS
+    while True:
+        said = await asyncio.to_thread(says)
+        if all(text in said for text in wanted):
+            return said
+        assert asyncio.get_running_loop().time() < end, f"{wanted} is not said: {said}"
+        await asyncio.sleep(0.2)
+
+
+async def test_a_looping_agent_is_paused_by_a_rule_inspected_and_resumed(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command(*words: str) -> str:
+        capsys.readouterr()
+        assert main(list(words)) == 0
+        return capsys.readouterr().out
+
+    guard = Guard(settings.kafka, tenant="acme", agent_id="seo-agent", agent_version="7")
+    pipeline = Pipeline(
+        settings, ("detect", "correlate", "notify", "archive", "record"), writer=lambda: connect_writer(settings)
+    )
+    try:
+        await pipeline.start()
+        await pipeline.ready()
+        assert await asyncio.to_thread(guard.ready, WAIT_SECONDS)
+        ends: list[int] = []
+        held = await asyncio.to_thread(loop, guard, ends)
+        after = (guard.now() - ends[4]) / MICROS
+        assert after <= 30, f"paused {after:.0f} s after its fifth repetition"
+        assert held.author == "rule:looping"
+        assert "seo-agent" in held.reason
+
+        said = await until(
+            lambda: command("control", "inspect", "seo-agent"),
+            "paused for another", f"write       cms.write_hook on {HOOK}", "by rule:looping",
+        )  # fmt: skip
+        assert "open incidents\n  none" not in said
+        incident = said.split("open incidents\n  ")[1].split(" ")[0]
+
+        assert "goes on" in command("control", "resume", "seo-agent", "--why", "the hook is fixed", "--author", "mo")
+        await until(lambda: "held" if guard.copy.controls else "free", "free")
+        with guard.session("seo-2"), guard.step("cms.read_page", HOOK):
+            pass
+        story = await until(lambda: command("incidents", "timeline", incident), "paused for 10 min", "by user:mo")
+        assert "seo-agent paused for 10 min by rule:looping: " in story
+        assert "seo-agent resumed by user:mo: the hook is fixed" in story
+        assert story.index("paused for 10 min") < story.index("resumed by")
+        pipeline.check()
+    finally:
+        left = await asyncio.to_thread(guard.close)
+        await pipeline.stop(grace=10)
+    assert left == 0
