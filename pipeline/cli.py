@@ -119,6 +119,18 @@ def parser() -> argparse.ArgumentParser:
     trail.add_argument("what", metavar="RESOURCE|ACTION", help="cluster/namespace/kind/name, or the action's span id")
     trail.add_argument("--json", action="store_true")
 
+    whatif = commands.add_parser(
+        "whatif", help="which limit would have stopped an incident, and what else it would stop"
+    )
+    whatif.add_argument("incident_id", metavar="ID", help="the id, or its first characters")
+    whatif.add_argument("--steps", type=_count, default=50, metavar="N", help="the step limit to try (default 50)")
+    whatif.add_argument("--repeats", type=_count, default=5, metavar="N", help="the cap on equal calls (default 5)")
+    whatif.add_argument(
+        "--tokens", type=_count, default=1_000_000, metavar="N", help="tokens a session (default 1000000)"
+    )
+    whatif.add_argument("--days", type=_count, default=7, metavar="N", help="of healthy sessions (default 7)")
+    whatif.add_argument("--json", action="store_true")
+
     postmortem = commands.add_parser(
         "postmortem", help="the postmortem of an incident; or verify FILE: ask it all again"
     )
@@ -175,6 +187,12 @@ def parser() -> argparse.ArgumentParser:
         "--json", action="store_true"
     )
     return top
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 10**12:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, not {text!r}")
+    return int(text)
 
 
 def _positive(text: str) -> float:

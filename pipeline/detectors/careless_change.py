@@ -118,7 +118,7 @@ def _at_once(action: Action, pane: int, memory: Memory[str, list[int]], limits: 
     if not _limit(limits, "needs_canary", action):
         return []
     target = action.target or ""
-    share = _share(action.tool_args)
+    share = share_of(action.tool_args)
     if share is not None and share < 100:
         memory.get(target, pane)[:] = [pane]
         return []
@@ -130,7 +130,7 @@ def _at_once(action: Action, pane: int, memory: Memory[str, list[int]], limits: 
     return [("all_at_once", shows, "canary: none before the change", [])]
 
 
-def _share(text: str | None) -> float | None:
+def share_of(text: str | None) -> float | None:
     """How much of the target an action changes, in percent, where its arguments say it."""
     for name, value in _leaves(text):
         words = name.lower().replace("-", "_").split("_")
