@@ -112,7 +112,7 @@ def took_effect(change: Fact) -> int:
     return min(change.event_time, change.valid_from)
 
 
-def is_effect_of(change: Fact, action: Action) -> bool:
+def is_effect_of(change: Fact, action: Action, within: int = SAME_CHANGE) -> bool:
     """Whether a change in the cluster is what this action did there.
 
     A change that names nobody counts as the action's own only if the tool says it does such things: a deploy right
@@ -125,7 +125,7 @@ def is_effect_of(change: Fact, action: Action) -> bool:
         return False
     if change.session_id is not None and change.session_id != action.session_id:
         return False
-    return -TOLERANCE <= change.event_time - action.start_time <= SAME_CHANGE + action.end_time - action.start_time
+    return -TOLERANCE <= change.event_time - action.start_time <= within + action.end_time - action.start_time
 
 
 def _is_before(at: int, began: int, look_back: int) -> bool:

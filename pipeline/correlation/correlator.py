@@ -32,6 +32,7 @@ from pipeline.detectors import (
     silence,
     stuck_tool,
     token_spike,
+    unmatched_change,
     version_regression,
 )
 from schemas.incidents import Incident
@@ -70,6 +71,7 @@ class Correlator:
         self._used = [module.fresh() for module in FROM_USAGE]
         self._staged = careless_change.fresh()
         self._runs = repeated_run.fresh()
+        self._unmatched = unmatched_change.fresh()
         self._weak: list[Signal] = []
         self.cases: list[Case] = []  # open, and resolved a short while ago; oldest first
         self.said: dict[str, Incident] = {}  # incident id -> what was said last of each case
@@ -89,6 +91,7 @@ class Correlator:
         twin._used = copy.deepcopy(self._used)
         twin._staged = copy.deepcopy(self._staged)
         twin._runs = copy.deepcopy(self._runs)
+        twin._unmatched = copy.deepcopy(self._unmatched)
         twin._weak = list(self._weak)
         twin.cases = [_twin_of(case) for case in self.cases]
         twin.said = dict(self.said)
@@ -104,6 +107,7 @@ class Correlator:
             "used": [memory.saved() for memory in self._used],
             "staged": self._staged.saved(),
             "runs": self._runs.saved(),
+            "unmatched": self._unmatched.saved(),
             "weak": self._weak,
             "cases": self.cases,
             "said": self.said,
@@ -117,6 +121,7 @@ class Correlator:
             memory.restore(found)
         self._staged.restore(saved["staged"])
         self._runs.restore(saved["runs"])
+        self._unmatched.restore(saved["unmatched"])
         self.cases, self.said = saved["cases"], saved["said"]
 
     def apply(self, pane: int, rows: Sequence[Row]) -> list[Incident]:
@@ -139,6 +144,9 @@ class Correlator:
             signals += module.detect(used, pane, self.pane_size, memory, limits)
         signals += careless_change.detect(
             actions, self._changes, self._windows, self._is_own_effect, pane, self.pane_size, self._staged, limits
+        )
+        signals += unmatched_change.detect(
+            (actions, facts), self._actions, self._changes, is_effect_of, pane, self.pane_size, self._unmatched, limits
         )
         signals += repeated_run.detect(failed, used.table, pane, self.pane_size, self._runs, limits)
         for signal in sorted(signals, key=lambda s: (s.window_start, s.window_end, s.type, s.signal_id)):
@@ -192,6 +200,7 @@ class Correlator:
         for memory in self._used:
             memory.expire(now)
         self._staged.expire(now)
+        self._unmatched.expire(now)
 
     def _route(self, signal: Signal, now: int) -> None:
         if signal.family == "symptom":

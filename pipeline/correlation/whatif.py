@@ -21,12 +21,12 @@ from typing import Any
 
 import orjson
 
+from pipeline.core.arguments import share_of
 from pipeline.core.sameness import JITTER_NAMES, NONCE
 from pipeline.correlation.build_failure import RECON_KINDS
 from pipeline.correlation.candidates import PAPER
 from pipeline.correlation.facts import Ledger
 from pipeline.correlation.topology import Topology
-from pipeline.detectors.careless_change import share_of
 from schemas.incidents import Incident
 from schemas.resources import kind_of, name_of
 from schemas.signals import Fact, compact_json

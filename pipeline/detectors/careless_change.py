@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.core.arguments import leaves_of, share_of
 from pipeline.core.evidence import action_reference, reference
 from pipeline.core.limits import Limits
 from pipeline.core.memory import Memory
@@ -28,8 +29,6 @@ from schemas.times import MINUTE, format_span, format_time
 
 KEEP = 7 * 24 * 60 * MINUTE
 CHANGING = ("deploy", "scale", "config", "flag")
-PERCENT = ("percent", "percentage", "weight", "traffic", "canary", "rollout")
-SHARE = ("share", "fraction", "ratio")
 WINDOWS = Callable[[Action], Sequence[Fact]]  # freezes and maintenance windows that the action ran into
 EFFECT = Callable[[Fact, Action], bool]  # whether a change is what this session did itself
 Breach = tuple[str, str, str, list[dict[str, Any]]]  # last part of the type, what it shows, the gap, more references
@@ -130,50 +129,8 @@ def _at_once(action: Action, pane: int, memory: Memory[str, list[int]], limits: 
     return [("all_at_once", shows, "canary: none before the change", [])]
 
 
-def share_of(text: str | None) -> float | None:
-    """How much of the target an action changes, in percent, where its arguments say it."""
-    for name, value in _leaves(text):
-        words = name.lower().replace("-", "_").split("_")
-        if value is True and "canary" in words:
-            return 0.0
-        if isinstance(value, bool):
-            continue
-        number = _number(value)
-        if number is not None and not set(words).isdisjoint(SHARE):
-            return number * 100 if number <= 1 else number
-        if number is not None and not set(words).isdisjoint(PERCENT):
-            return number
-        if isinstance(value, str) and name.lower() == "strategy" and "canary" in value.lower():
-            return 0.0
-    return None
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return float(value.strip().removesuffix("%")) if isinstance(value, str) else float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _leaves(text: str | None) -> list[tuple[str, Any]]:
-    """Names and values of a JSON object, and of the objects in it."""
-    try:
-        found = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
-        return []
-    leaves, waiting = [], [found]
-    while waiting:
-        item = waiting.pop(0)
-        for name, value in item.items() if isinstance(item, dict) else ():
-            if isinstance(value, dict):
-                waiting.append(value)
-            else:
-                leaves.append((str(name), value))
-    return leaves
-
-
 def _values(text: str | None) -> frozenset[str]:
-    return frozenset(str(value) for _, value in _leaves(text))
+    return frozenset(str(value) for _, value in leaves_of(text))
 
 
 def _limit(limits: Limits, name: str, action: Action) -> Any:

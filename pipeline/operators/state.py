@@ -30,6 +30,7 @@ from pipeline.detectors.repeated_run import Failing
 from pipeline.detectors.restarted_run import Streak
 from pipeline.detectors.silence import Pulse
 from pipeline.detectors.stuck_tool import Times
+from pipeline.detectors.unmatched_change import Shown
 from pipeline.detectors.version_regression import Version, Versions
 from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident
@@ -40,8 +41,8 @@ CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Action, Ahead, Board, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Incident, Ledger, Loop,
-        Monologue, Pulse, Refusals, Ring, Run, Said, Seen, Series, Signal, Silence, Streak, Times, Topology, Totals,
-        Trail, Usage, Usual, Version, Versions, Watch,
+        Monologue, Pulse, Refusals, Ring, Run, Said, Seen, Series, Shown, Signal, Silence, Streak, Times, Topology,
+        Totals, Trail, Usage, Usual, Version, Versions, Watch,
     )
 }  # fmt: skip
 
