@@ -17,7 +17,7 @@ def run(args: argparse.Namespace) -> int:
         if args.check:
             return _check(settings, client)
         created = setup_topics(settings)
-        applied = migrations.migrate(client)
+        applied = migrations.migrate(client, cluster=settings.clickhouse_cluster)
     finally:
         client.close()
     print(f"Topics created: {', '.join(created) or 'none, all there'}.")

@@ -4,7 +4,9 @@ import dataclasses
 import json
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -19,6 +21,7 @@ from schemas.signals import Signal
 from schemas.usage import COLUMNS, KEY, SUMS, usage_of
 from sinks.clickhouse import migrations, rows
 from sinks.clickhouse.client import Client, connect, connect_writer
+from sinks.clickhouse.cluster import on_cluster
 from sinks.clickhouse.errors import ClickHouseError, Verdict
 from sinks.clickhouse.migrations import Migration
 from sinks.clickhouse.writer import Writer
@@ -153,6 +156,44 @@ def test_migrations_run_twice_and_say_what_they_did(empty: Client) -> None:
     assert migrations.migrate(empty) == []
     tables = {row["name"] for row in empty.query("SHOW TABLES")}
     assert tables >= {"agent_traces", "incidents", "incident_timeline", "dead_letters", "open_incidents", "timeline_of"}
+
+
+def test_two_workers_may_migrate_at_once(empty: Client, clickhouse: Database) -> None:
+    others = [connect(clickhouse.url, clickhouse.user, clickhouse.password, empty.database) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(migrations.migrate, others))
+    assert migrations.check(empty) == []
+    rows = empty.query("SELECT number, name FROM schema_migrations FINAL ORDER BY number")
+    assert [row["name"] for row in rows] == [migration.name for migration in migrations.load()]
+
+
+def test_the_statements_for_a_cluster_are_sql(migrated: Client) -> None:
+    statements = [statement for migration in migrations.load() for statement in migration.statements]
+    for statement in [migrations.TABLE, *statements]:
+        (row,) = migrated.query("SELECT formatQuery({q:String}) AS q", {"q": on_cluster(statement, "blue")})
+        assert "ON CLUSTER blue" in row["q"]
+
+
+def test_what_is_gone_is_named_and_brought_back_with_what_later_files_added(migrated: Client, tenant: str) -> None:
+    before = columns(migrated, "notifications")
+    frame = rows.incident_frame([incident(tenant)])
+    writer(migrated).write("incidents", frame, tenant)
+    migrated.command("DROP TABLE notifications")
+    migrated.command("DROP VIEW tool_latency")
+    names = [migration.name for migration in migrations.load()]
+    assert migrations.check(migrated) == [
+        "notifications is gone (0003_outcomes.sql)",
+        "tool_latency is gone (0007_questions.sql)",
+    ]
+    assert migrations.migrate(migrated) == names[2:]
+    assert migrations.check(migrated) == []
+    assert columns(migrated, "notifications") == before
+    sql = "SELECT count() AS n FROM incidents WHERE tenant = {t:String}"
+    assert migrated.query(sql, {"t": tenant}) == [{"n": 1}]
+
+
+def columns(client: Client, table: str) -> list[Any]:
+    return [row["name"] for row in client.query(f"DESCRIBE {table}")]
 
 
 def test_a_changed_file_is_refused(empty: Client) -> None:
@@ -402,6 +443,7 @@ class Settings:
     clickhouse_password: SecretStr
     clickhouse_user: str = "default"
     clickhouse_database: str = "aftermath"
+    clickhouse_ca_file: Path | None = None
 
 
 def test_a_writer_starts_without_clickhouse_and_writes_once_it_is_there(clickhouse: Database, migrated: Client) -> None:

@@ -97,6 +97,17 @@ HAVING length(now) > 0""",
     ),
     missing=lambda _: (f"Versions of limits in force: {NOTHING}: no signal names one.",),
 )
+HELD = Template(
+    name="security.held",
+    sql=f"""SELECT countIf(action != 'resume') AS times, arraySlice(arraySort(groupUniqArray(concat(tenant, '/', agent_id))), 1, 20) AS agents,
+    arraySlice(arraySort(groupUniqArray(concat('control ', control_id))), 1, 20) AS refs
+FROM controls FINAL
+WHERE {this_week("at")} AND mode = 'enforce'
+HAVING times > 0""",
+    rests_on=(THE_WEEK,),
+    say=lambda row: (f"The circuit breaker held agents {count(row['times'], 'time')}: {names(row['agents'])}.",),
+    missing=lambda _: (f"Agents held by the circuit breaker: {NOTHING}.",),
+)
 NEW_TOOLS = f"""SELECT tenant, agent_id, tool_name AS thing FROM agent_usage FINAL
 WHERE {either("pane")} AND tool_name != ''
 GROUP BY tenant, agent_id, tool_name HAVING min(pane) >= {START} ORDER BY tenant, agent_id, tool_name LIMIT {MOST}"""
@@ -164,7 +175,7 @@ PAGES = Template(
     name="security.pages",
     sql=f"""SELECT n.tenant AS tenant, n.rule AS rule, n.mode AS mode,
     countIf({this_week("n.told_at")}) AS told,
-    countIf({this_week("n.told_at")} AND (i.acknowledged_at IS NOT NULL OR m.mark != '')) AS acted_on,
+    countIf({this_week("n.told_at")} AND (a.incident_id != '' OR m.mark != '')) AS acted_on,
     countIf(m.mark = 'useful') AS useful, countIf(m.mark != '') AS marked
 FROM
 (
@@ -174,14 +185,14 @@ FROM
         AND {either("at")}
     GROUP BY tenant, rule, mode, incident_id
 ) AS n
-LEFT JOIN (SELECT tenant, incident_id, acknowledged_at FROM incidents FINAL) AS i ON i.tenant = n.tenant AND i.incident_id = n.incident_id
+LEFT JOIN (SELECT DISTINCT tenant, incident_id FROM acknowledgements) AS a ON a.tenant = n.tenant AND a.incident_id = n.incident_id
 LEFT JOIN (SELECT tenant, incident_id, mark FROM incident_marks FINAL) AS m ON m.tenant = n.tenant AND m.incident_id = n.incident_id
 GROUP BY tenant, rule, mode""",
     rests_on=("rule {rule}", THE_WEEK),
     say=_pages,
     missing=lambda of: (f"{of['tenant']}/{of['rule']}", str(of["mode"]), "0", "0", f"{NOTHING}: nothing was sent"),
 )
-SENTENCES = (PERMISSIONS, RIGHTS, APPROVALS, BLIND, FREEZE, QUOTAS, VERSIONS)
+SENTENCES = (PERMISSIONS, RIGHTS, APPROVALS, BLIND, FREEZE, HELD, QUOTAS, VERSIONS)
 
 
 def _plan_sentences(week: Week) -> Iterable[Ask]:
