@@ -32,6 +32,7 @@ from typing import Any, Literal, get_args
 
 from alerts.labels import labels_of
 from alerts.plain_text import plain
+from alerts.rules.history import History
 from alerts.rules.model import SHADOW, Mode, Rule, matching
 from schemas.errors import AftermathError
 from schemas.incidents import SEVERITIES, Incident, Severity
@@ -40,6 +41,7 @@ from schemas.signals import compact_json, stable_hash
 Transition = Literal["firing", "resolved"]
 State = Literal["pending", "held", "failed", "dropped", "sent"]
 DONE = ("sent", "dropped")
+NO_LONGER = "no_longer"  # dropped while it was held, because its rule matched no more: it may match again
 TITLE_LENGTH = 500
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "mode": get_args(Mode),
@@ -133,7 +135,7 @@ class _Told:
 
     def is_done(self, rule: str, receiver: str, transition: Transition) -> bool:
         record = self.records.get((rule, receiver, transition))
-        return record is not None and record.state in DONE
+        return record is not None and record.state in DONE and record.reason != NO_LONGER
 
     def labels(self, rule: str) -> dict[str, str] | None:
         """Those that this rule's alert fired with."""
@@ -143,7 +145,8 @@ class _Told:
         """Whether it is to be told: it matches, or did and could not be sent."""
         if self.is_done(rule, receiver, "firing"):
             return False
-        return is_matched or (rule, receiver, "firing") in self.records
+        record = self.records.get((rule, receiver, "firing"))
+        return is_matched or (record is not None and record.state in ("pending", "failed"))
 
     @property
     def is_settled(self) -> bool:
@@ -161,6 +164,28 @@ class Outbox:
         self.rules = tuple(rules)
         self._destinations = destinations or (lambda rule, _: rule.destinations())
         self._told: dict[tuple[str, str], _Told] = {}
+        self._history = History(self.rules)
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether a rule asks for incidents that came before: `note` them after a restart."""
+        return self._history.is_needed
+
+    def note(self, incident: Incident) -> None:
+        """A revision that was decided already."""
+        self._history.note(incident)
+
+    def lapsed(self, incident: Incident) -> list[Notification]:
+        """What is held of this incident though its rule matches it no more; asked after `decide`."""
+        told = self._told.get((incident.tenant, incident.incident_id))
+        if told is None or incident.status != "open" or incident.revision < told.newest:
+            return []
+        matched = {rule.id for rule in matching(self.rules, incident, self._history.holds)}
+        return [
+            record
+            for (rule, _, transition), record in told.records.items()
+            if transition == "firing" and record.state == "held" and rule not in matched
+        ]
 
     def restore(self, record: Mapping[str, Any]) -> None:
         """Take back what an earlier run kept: a record of `notifications.v1`; call in offset order."""
@@ -186,10 +211,11 @@ class Outbox:
         if incident.revision < told.newest:
             return []
         told.newest = incident.revision
+        self._history.note(incident)
         told.updated_at = max(told.updated_at, incident.updated_at)
         decided: list[Notification] = []
         if incident.status != "withdrawn":
-            matched = {rule.id for rule in matching(self.rules, incident)}
+            matched = {rule.id for rule in matching(self.rules, incident, self._history.holds)}
             for rule in self.rules:
                 if rule.id not in matched and told.labels(rule.id) is None:
                     continue

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from pipeline.controls import give, known_controls
 from pipeline.following import Follower, shown
 from pipeline.kafka_connection import KafkaConnection
 from pipeline.listening import Port
 from pipeline.settings import Settings
+from pipeline.stages.control_log import give, known_controls
 from reports.tail import Tail
 from schemas.controls import Control
 from schemas.errors import AftermathError, ConfigurationError

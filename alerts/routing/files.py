@@ -20,7 +20,6 @@
 The words are those of alertmanager.yml, so that a tree can be taken from there.
 """
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from alerts.durations import Duration
 from alerts.routing.matchers import Matcher, parse_matcher
 from alerts.routing.mutes import InhibitRule, Reason, Silence
 from alerts.routing.times import TimeInterval
@@ -35,18 +35,7 @@ from alerts.routing.tree import Route
 from alerts.rules import documents
 from alerts.rules.documents import Document, Fault, Place
 from schemas.errors import UsageError
-from schemas.times import MICROS, parse_time
-
-DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?(?:(\d{1,6})ms)?")
-UNIT_MICROS = (86_400 * MICROS, 3_600 * MICROS, 60 * MICROS, MICROS, 1_000)
-
-
-def parse_duration(value: Any) -> int:
-    """Microseconds of `1h30m`, `30s`, `0s`. Raises ValueError."""
-    found = DURATION.fullmatch(value) if isinstance(value, str) and value else None
-    if found is None:
-        raise ValueError(f"{str(value)[:40]!r} is no length of time; write 30s, 5m, 4h or 1d")
-    return sum(int(number or 0) * unit for number, unit in zip(found.groups(), UNIT_MICROS, strict=True))
+from schemas.times import parse_time
 
 
 def _matcher(value: Any) -> Matcher:
@@ -59,7 +48,6 @@ def _moment(value: Any) -> int:
     return parse_time(value)
 
 
-Duration = Annotated[int, BeforeValidator(parse_duration)]
 Matchers = tuple[Annotated[Matcher, BeforeValidator(_matcher)], ...]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Label = Annotated[str, StringConstraints(pattern=r"^([a-zA-Z_][a-zA-Z0-9_]*|\.\.\.)$")]

@@ -25,6 +25,8 @@ class Reason(StrEnum):
     """Every reason for which an alert is not sent: on the incident's timeline, and counted by notify."""
 
     GROUP_WAIT = "group_wait"  # its group is not due yet
+    FOR = "for"  # the rule wants it to have held for a time
+    NO_LONGER = "no_longer"  # while it was held its rule ceased to match
     SILENCED = "silenced"
     MAINTENANCE = "maintenance"
     INHIBITED = "inhibited"

@@ -24,9 +24,11 @@ def restore(router: Router, outbox: Outbox, partitions: set[int], now: int) -> N
         if record.state in UNDECIDED:
             place = (record.tenant, record.incident_id)
             newest[place] = max(newest.get(place, record), record, key=lambda one: one.revision)
+    since = {record.dedup_key: record.at for record in mine if record.state == "held"}
     left = {record.dedup_key for record in mine if record.state == "pending"}
     for record in newest.values():
         incident = decode_incident(record.incident)
         for decided in outbox.decide(incident):
-            notification = replace(decided, partition=record.partition)
+            at = since.get(decided.dedup_key, decided.at)
+            notification = replace(decided, partition=record.partition, at=at)
             router.take(notification, incident, now, may_have_left=notification.dedup_key in left)

@@ -6,22 +6,26 @@ what is to be told now, what is held and why, and what was over before it was to
 waits until `next_due`, sends, and says with `told` how it went. While a message of a group is under way the group says
 nothing, so that an end cannot overtake its beginning.
 
-A receiver that several matching routes name is told once, by the first of them. After a restart `restore` takes back
-what was told and what is held: see `pipeline/stages/notify.py`.
+Without routes each alert is a group of its own that waits for nothing but what its rule wants (`for`,
+`keep_firing_for`). A receiver that several matching routes name is told once, by the first of them. After a restart
+`restore` takes back what was told and what is held: see `restoring.py`.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from alerts.outbox import Notification
 from alerts.routing.files import Routes
 from alerts.routing.mutes import Firing, Firings, Mute, Place, Reason, Silence, mutes_of
-from alerts.routing.tree import Route
+from alerts.routing.tree import NO_GROUPING, Route
 from alerts.rules.model import Rule
 from schemas.incidents import SEVERITIES, Incident
 from schemas.signals import stable_hash
-from schemas.times import format_time
+from schemas.times import format_span, format_time
 
+SECOND = 1_000_000
+ALONE = Route("rules", "", group_by=(NO_GROUPING,), group_wait=0, group_interval=SECOND, repeat_interval=sys.maxsize)
 One = tuple[Notification, Incident]
 
 
@@ -67,6 +71,12 @@ class _Group:
     def is_empty(self) -> bool:
         return not self.waiting and not self.told and self.under_way is None
 
+    @property
+    def next_look(self) -> int | None:
+        if self.waiting:
+            return self.due
+        return max(self.due, self.last_told + self.route.repeat_interval) if self.told else None
+
     def is_sending(self, dedup_key: str) -> bool:
         return self.under_way is not None and any(one.dedup_key == dedup_key for one, _ in self.under_way.changes)
 
@@ -74,10 +84,12 @@ class _Group:
 class Router:
     """All groups of one worker. Not safe for several threads."""
 
-    def __init__(self, routes: Routes) -> None:
-        self._routes = routes
+    def __init__(self, routes: Routes | None, rules: Sequence[Rule] = ()) -> None:
+        self._routes = routes or Routes(ALONE)
+        self._is_routed = routes is not None
+        self._rules = {rule.id: rule for rule in rules}
         self._groups: dict[str, _Group] = {}
-        self._firing = Firings(routes.inhibit_rules)
+        self._firing = Firings(self._routes.inhibit_rules)
         self._silences: dict[tuple[str, str], Silence] = {}
         self._acknowledged: set[tuple[str, str]] = set()
 
@@ -85,7 +97,7 @@ class Router:
 
     def destinations(self, rule: Rule, labels: Mapping[str, str]) -> Sequence[str]:
         """The receivers of an alert, each once, in the order of its routes; of a shadow rule nobody."""
-        if rule.mode == "shadow":
+        if rule.mode == "shadow" or not self._is_routed:
             return rule.destinations()
         return tuple(dict.fromkeys(route.receiver for route in self._routes.root.matching(labels)))
 
@@ -116,17 +128,31 @@ class Router:
         if notification.transition == "firing" and not group.waiting and not group.told and group.under_way is None:
             wait = 0 if notification.at + group.route.group_wait <= now else group.route.group_wait
             group.due = now + wait
+        elif not self._is_routed:
+            group.due = now
+        elif group.due < now:  # nothing waited for some looks: the next one in their rhythm
+            group.due += -(-(now - group.due) // group.route.group_interval) * group.route.group_interval
         known = group.waiting.get(notification.dedup_key)
         if may_have_left:
             group.tried.add(notification.dedup_key)
             group.due = now
         if known is not None:
-            held = replace(held, reason=known[0].reason, detail=known[0].detail)
+            held = replace(held, reason=known[0].reason, detail=known[0].detail, at=known[0].at)
         else:
             shows = f"its group is told at {format_time(group.due)}"
             held = replace(held, reason=Reason.GROUP_WAIT, detail=shows)
         group.waiting[notification.dedup_key] = (held, incident)
         return held
+
+    def lapse(self, notification: Notification) -> Notification | None:
+        """Its rule matches no more: it waits no more. Returns its record; None where it is under way or gone."""
+        _, group = self._group(notification, 0)
+        waiting = group.waiting.pop(notification.dedup_key, None)
+        if waiting is None:
+            return None
+        self._firing.drop(_place(notification))
+        shows = f"its rule matches no more ({waiting[0].detail})"
+        return replace(waiting[0], state="dropped", reason=Reason.NO_LONGER, detail=shows)
 
     def restore(self, notification: Notification, incident: Incident, now: int) -> None:
         """What the receiver knows to be firing, from before a restart."""
@@ -144,7 +170,8 @@ class Router:
 
     def next_due(self) -> int | None:
         """The moment of the next look; None where nothing waits."""
-        return min((group.due for group in self._groups.values() if group.under_way is None), default=None)
+        moments = [group.next_look for group in self._groups.values() if group.under_way is None]
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def flush(self, now: int) -> Flush:
         """Look at every group that is due."""
@@ -209,7 +236,8 @@ class Router:
         for key, (notification, incident) in list(group.waiting.items()):
             place = _place(notification)
             if notification.transition == "resolved":
-                if place in group.told:
+                rule = self._rules.get(notification.rule)
+                if place in group.told and notification.at + (rule.keep_firing_for if rule else 0) <= now:
                     ready.append((notification, incident))
             elif key in group.tried:
                 ready.append((notification, incident))
@@ -228,7 +256,10 @@ class Router:
         return ready, dropped
 
     def _mutes(self, group: _Group, notification: Notification, incident: Incident, now: int) -> Iterator[Mute]:
-        return mutes_of(
+        rule = self._rules.get(notification.rule)
+        if rule is not None and notification.at + rule.for_ > now:
+            yield Mute(Reason.FOR, f"has to hold for {format_span(rule.for_)}")
+        yield from mutes_of(
             Firing(notification.label_map, incident),
             group.route,
             now,

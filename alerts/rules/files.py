@@ -11,10 +11,12 @@ from pydantic import ValidationError
 
 from alerts.rules.documents import Document, Fault, Place, read
 from alerts.rules.model import Rule, RuleTest
-from alerts.rules.samples import sample_incident
+from alerts.rules.samples import SOME_TIME, sample_incident
 from schemas.errors import UsageError
+from schemas.times import format_span
 
 SHIPPED = Path(__file__).parent
+STORY_BEGINS = SOME_TIME
 
 
 class RuleFaultsError(UsageError):
@@ -93,7 +95,11 @@ def _words(item: Any) -> str:
     if item["type"] == "missing":
         return f"{where} is missing; add it"
     if item["type"] == "extra_forbidden":
-        allowed = f"; a rule has {', '.join(Rule.model_fields)}" if len(item["loc"]) == 1 else ""
+        allowed = (
+            f"; a rule has {', '.join(info.alias or name for name, info in Rule.model_fields.items())}"
+            if len(item["loc"]) == 1
+            else ""
+        )
         return f"{where} is not a field{allowed}"
     text = str(item["msg"]).removeprefix("Value error, ")
     return text if text.startswith(f"{item['loc'][-1]} ") else f"{where}: {text}"
@@ -104,12 +110,14 @@ def _run_tests(rule: Rule, document: Document) -> list[Fault]:
     for index, test in enumerate(rule.tests):
         faults += [document.fault(("tests", index, *place), text) for place, text in _test_faults(rule, test)]
     for fires, word in ((True, "fires"), (False, "stays quiet")):
-        if not any(test.fires is fires for test in rule.tests):
+        if not any(test.is_loud is fires for test in rule.tests):
             faults.append(document.fault(("tests",), f"no test in which {rule.id} {word}; add one"))
     return faults
 
 
 def _test_faults(rule: Rule, test: RuleTest) -> list[tuple[Place, str]]:
+    if test.incident is None:
+        return _story_faults(rule, test)
     try:
         incident = sample_incident(test.incident)
     except ValidationError as error:
@@ -124,3 +132,26 @@ def _test_faults(rule: Rule, test: RuleTest) -> list[tuple[Place, str]]:
         for name, expected in test.annotations.items()
         if texts.get(name) != expected
     ]
+
+
+def _story_faults(rule: Rule, test: RuleTest) -> list[tuple[Place, str]]:
+    """Plays the revisions at their times, from one moment on, and compares all that is told."""
+    from alerts.rehearsal import rehearse  # the outbox it needs imports this package
+
+    revisions = []
+    for number, part in enumerate(test.story):
+        fixed = {"started_at": STORY_BEGINS + part.at, "revision": number}
+        try:
+            revisions.append(sample_incident(fixed | part.incident | {"updated_at": STORY_BEGINS + part.at}))
+        except ValidationError as error:
+            place: Place = ("story", number, "incident")
+            return [((*place, *item["loc"]), f"test: {_words(item)}") for item in error.errors(include_url=False)]
+    receiver = rule.destinations()[0]
+    heard = [one for one in rehearse([rule], revisions) if one.receiver == receiver]
+    found = [(one.at - STORY_BEGINS, one.transition, one.incident_id) for one in heard]
+    expected = [(one.at, one.transition, one.incident_id) for one in test.alerts or ()]
+    shown = ", ".join(f"{word} of {name} after {format_span(at)}" for at, word, name in found) or "nothing"
+    fits = [have[:2] == want[:2] and want[2] in (None, have[2]) for have, want in zip(found, expected, strict=False)]
+    if len(found) != len(expected) or not all(fits):
+        return [(("alerts",), f"test: what is told is {shown}")]
+    return []

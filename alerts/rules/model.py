@@ -1,20 +1,24 @@
 """An alert rule: data that decides which incidents alert, who is told, and how loudly.
 
-A rule never looks at time or at other incidents: it says yes or no to one revision of one incident. That each
-thing is told once, and that its end is told too, is the work of `alerts.outbox`.
+`when` says yes or no to one revision of one incident. Time comes in by three fields: `times` (so many incidents like it
+within a time; history.py), `for` (it must have held so long) and `keep_firing_for` (its end is told so much later), of
+which the router takes care. That each thing is told once, and its end too, is the work of `alerts.outbox`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, field_validator, model_validator
 
 from alerts.controls import RuleAction
+from alerts.durations import Duration
 from alerts.rules.conditions import Condition
+from alerts.rules.fields import field
 from alerts.rules.templates import Template, render
 from schemas.incidents import Incident, Severity
 
 Mode = Literal["page", "ticket", "shadow"]
+LONGEST_LOOK_BACK = 7 * 86_400_000_000  # as long as incidents.v1 is kept
 SHADOW = "shadow"  # the receiver of every shadow rule: it takes the notification and tells nobody
 RuleId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 ReceiverName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,63}$")]
@@ -24,14 +28,65 @@ Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"
 Runbook = Annotated[str, StringConstraints(max_length=500, pattern=r"^(https?://[\w.~/#?=&%:+@-]+|[\w./#-]+)$")]
 
 
-class RuleTest(BaseModel):
-    """A case inside the rule's own file: an incident, given in part, and whether the rule fires for it."""
+class Revision(BaseModel):
+    """An incident of a story, given in part, and when it is so."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    at: Duration
     incident: dict[str, Any]
-    fires: StrictBool
+
+
+class Told(BaseModel):
+    """What a story must lead to, in order: nothing else may be told."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    at: Duration
+    transition: Literal["firing", "resolved"] = "firing"
+    incident_id: str | None = None
+
+
+class RuleTest(BaseModel):
+    """A case inside the rule's own file: an incident, given in part, and whether the rule fires for it; or a story."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    incident: dict[str, Any] | None = None
+    fires: StrictBool | None = None
     annotations: dict[str, str] = {}  # the exact text that must come out
+    story: Annotated[tuple[Revision, ...], Field(max_length=100)] = ()
+    alerts: tuple[Told, ...] | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> "RuleTest":
+        if (self.incident is None) == (not self.story):
+            raise ValueError("a test has an incident and `fires`, or a story and `alerts`")
+        if (self.incident is None) != (self.fires is None) or (not self.story) != (self.alerts is None):
+            raise ValueError("`fires` goes with an incident, `alerts` with a story")
+        return self
+
+    @property
+    def is_loud(self) -> bool:
+        """Whether somebody is told."""
+        return bool(self.fires or self.alerts)
+
+
+class Times(BaseModel):
+    """So many incidents like this one, this one included, that began within a time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    count: Annotated[int, Field(ge=2, le=1_000)]
+    within: Annotated[Duration, Field(gt=0, le=LONGEST_LOOK_BACK)]
+    by: Annotated[tuple[str, ...], Field(min_length=1, max_length=5)] = ("fingerprint",)  # what makes them alike
+
+    @field_validator("by")
+    @classmethod
+    def _are_fields(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            field(name)
+        return value
 
 
 class Rule(BaseModel):
@@ -42,6 +97,9 @@ class Rule(BaseModel):
     id: RuleId
     title: Line
     when: Annotated[dict[str, Condition], Field(min_length=1)]
+    times: Times | None = None
+    for_: Duration = Field(default=0, alias="for")
+    keep_firing_for: Duration = 0
     mode: Mode
     severity: Severity | None = None
     receivers: Annotated[tuple[ReceiverName, ...], Field(min_length=1, max_length=20)] = ("console",)
@@ -74,6 +132,11 @@ class Rule(BaseModel):
         """Whether all conditions hold for this revision."""
         return all(condition.holds(incident) for condition in self.when.values())
 
+    @property
+    def is_timed(self) -> bool:
+        """Whether its alerts wait for a clock."""
+        return bool(self.for_ or self.keep_firing_for)
+
     def severity_of(self, incident: Incident) -> Severity:
         """How loud: the rule's own severity, else the incident's."""
         return self.severity or incident.severity
@@ -87,11 +150,16 @@ class Rule(BaseModel):
         return {name: render(template, incident) for name, template in self.annotations.items()}
 
 
-def matching(rules: Sequence[Rule], incident: Incident) -> tuple[Rule, ...]:
-    """The rules that fire for this incident, in order; a match with `stop: true` is the last one."""
+def matching(
+    rules: Sequence[Rule], incident: Incident, holds: Callable[[Rule, Incident], bool] = lambda *_: True
+) -> tuple[Rule, ...]:
+    """The rules that fire for this incident, in order; a match with `stop: true` is the last one.
+
+    `holds` is asked for what a rule says of other incidents.
+    """
     found = []
     for rule in rules:
-        if rule.matches(incident):
+        if rule.matches(incident) and holds(rule, incident):
             found.append(rule)
             if rule.stop:
                 break

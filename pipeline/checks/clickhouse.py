@@ -32,6 +32,8 @@ def clickhouse(settings: Settings) -> Iterator[Finding]:
         yield Finding("version", "todo", f"ClickHouse {version} is older than {oldest}: upgrade it.")
     yield clock("clock", "ClickHouse's", (int(row["now"]) - middle) / MICROS)
     if missing:
-        raise AftermathError(f"{len(missing)} migrations or tables are missing, the first: {missing[0]}; run `aftermath setup`.")
+        raise AftermathError(
+            f"{len(missing)} migrations or tables are missing, the first: {missing[0]}; run `aftermath setup`."
+        )
     known = migrations.load()
     yield Finding("migrations", "ok", f"all {len(known)} applied to {settings.clickhouse_database}")

@@ -6,7 +6,7 @@ import json
 import secrets
 from dataclasses import asdict, replace
 
-from alerts.routing.files import parse_duration
+from alerts.durations import parse_duration
 from alerts.routing.matchers import parse_matcher
 from pipeline.clock import now_micros
 from pipeline.commands.connection import kafka_to_use

@@ -7,7 +7,7 @@ is recorded. A crash between 3 and 4 sends the same message again, under the sam
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -43,6 +43,13 @@ class Dispatch:
         if held is not None:
             await self._record(_with(held, incident), incident)
             self._wake.set()
+
+    async def lapse(self, held: Sequence[Notification], incident: Incident) -> None:
+        """What is held though its rule matches no more."""
+        for notification in held:
+            if (record := self.router.lapse(notification)) is not None:
+                self._not_sent[record.reason] += 1
+                await self._record(record, incident)
 
     def restore(self, outbox: Outbox, partitions: set[int]) -> None:
         """After a restart: what receivers know, and what is still to be told, of the incidents of these partitions."""

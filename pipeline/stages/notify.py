@@ -9,9 +9,9 @@ A page that cannot be delivered is tried again with growing pauses, in a task of
 same incident by the same rule to the same receiver waits for it. Past the retry policy's deadline it is recorded as
 failed and counted, because elements that are held for ever would at last stop every other page.
 
-With `routes.yml` the router decides who is told and when (`dispatch.py`, alerts/routing): a revision is acknowledged
-once what is to be told of it is recorded. Groups are a worker's own: let one worker run notify where a group spans
-incidents, and others stand by.
+With `routes.yml`, and for rules that wait for a clock (`for`), the router decides who is told and when (`dispatch.py`,
+alerts/routing): a revision is acknowledged once what is to be told of it is recorded. Groups, and what rules know of
+earlier incidents, are a worker's own: where either spans incidents let one worker run notify, and others stand by.
 
 Rules with an action give their controls beside all that (`acting.py`); the revision is confirmed when Kafka has them.
 
@@ -32,11 +32,12 @@ from typing import Any
 from alerts.outbox import Notification, Outbox
 from alerts.page import Told
 from alerts.receivers import Delivery, Receiver
+from alerts.rehearsal import needs_router
 from alerts.retry import RetryPolicy
 from alerts.routing.files import Routes
 from alerts.routing.mutes import silence_of
 from alerts.routing.router import Router
-from alerts.rules.model import SHADOW, Rule
+from alerts.rules.model import Rule
 from pipeline.clock import now_micros
 from pipeline.fail_at import end_here
 from pipeline.frontier import Element
@@ -102,6 +103,7 @@ class Notify(Stage[None]):
         self.given_up = 0
         self.not_sent: Counter[str] = Counter()  # by reason: alerts.routing.mutes.Reason
         self._rules = rules
+        self._by_id = {rule.id: rule for rule in rules}
         self._receivers = receivers
         self._retry = retry or RetryPolicy()
         self._routes = routes
@@ -136,16 +138,18 @@ class Notify(Stage[None]):
 
     async def begin_epoch(self, epoch: int) -> None:
         await self._stop_dispatch()
-        router = None if self._routes is None else Router(self._routes)
-        self._outbox = Outbox(self._rules, None if router is None else router.destinations)
+        router = Router(self._routes, self._rules)
+        self._outbox = Outbox(self._rules, router.destinations)
+        if self._outbox.looks_back:
+            async for value in read_whole_topic(self.settings.kafka_connection, INCIDENTS):
+                self._outbox.note(decode_incident(value))
         async for value in read_whole_topic(self.settings.kafka_connection, NOTIFICATIONS):
             self._outbox.restore(decode(value)[1])
         self._said = {}
         for record in self._outbox.open_ones():
             if record.incident:
                 self._keep_said(record, decode_incident(record.incident))
-        if router is not None:
-            await self._start_dispatch(router)
+        await self._start_dispatch(router)
 
     async def _start_dispatch(self, router: Router) -> None:
         async for value in read_whole_topic(self.settings.kafka_connection, ONCALL):
@@ -191,9 +195,11 @@ class Notify(Stage[None]):
             self._renew_said(incident)
             if self._acting.is_asked(incident):
                 tasks.append(asyncio.create_task(self._acting.act(incident, self._publish)))
+            if self._dispatch is not None:
+                self._dispatch.router.renew(incident)
             for decided in self._outbox.decide(incident):
                 notification = replace(decided, partition=element.partition)
-                if self._dispatch is not None and notification.receiver != SHADOW:
+                if self._dispatch is not None and self._needs_router(notification):
                     await self._dispatch.take(notification, incident)
                     continue
                 task = self._under_way.get(notification.dedup_key)
@@ -203,8 +209,13 @@ class Notify(Stage[None]):
                     self._under_way[notification.dedup_key] = task
                     task.add_done_callback(partial(self._is_done, notification.dedup_key))
                 tasks.append(task)
+            if self._dispatch is not None:
+                await self._dispatch.lapse(self._outbox.lapsed(incident), incident)
             self._expire(incident.updated_at)
         return _all_of(tasks) if tasks else None
+
+    def _needs_router(self, notification: Notification) -> bool:
+        return needs_router(self._by_id.get(notification.rule), notification, is_routed=self._routes is not None)
 
     def _is_done(self, key: str, _: asyncio.Task[None]) -> None:
         self._under_way.pop(key, None)

@@ -50,7 +50,7 @@ class Sent:
 class Driver:
     """One worker."""
 
-    routes: Routes
+    routes: Routes | None
     rules: Sequence[Rule] = field(default_factory=lambda: [a_rule()])
     silences: list[Silence] = field(default_factory=list)
     acknowledged: list[tuple[str, str]] = field(default_factory=list)
@@ -65,7 +65,7 @@ class Driver:
 
     def restart(self) -> None:
         """A new process: what it knows is what was kept."""
-        self.router = Router(self.routes)
+        self.router = Router(self.routes, self.rules)
         self.outbox = Outbox(self.rules, self.router.destinations)
         for record in self.kept.values():
             self.outbox.restore(record.as_record())

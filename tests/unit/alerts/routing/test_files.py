@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from alerts.routing.files import Routes, load_routes, parse_duration
+from alerts.durations import parse_duration
+from alerts.routing.files import Routes, load_routes
 from schemas.errors import UsageError
 
 GOOD = """\

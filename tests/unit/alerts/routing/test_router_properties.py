@@ -13,7 +13,7 @@ from alerts.routing.tree import Route
 from alerts.rules import sample_incident
 from schemas.incidents import Incident
 from schemas.times import parse_time
-from tests.unit.alerts.routing.driving import SECOND, Driver
+from tests.unit.alerts.routing.driving import SECOND, Driver, a_rule
 
 NOON = parse_time("2026-03-02T12:00:00Z")
 LAST = 60  # seconds of a story; waits are short so that much happens in it
@@ -166,13 +166,22 @@ def test_it_tells_when_and_what_alertmanager_would(story: Story) -> None:
 
 @pytest.mark.fault("F48")
 @settings(max_examples=120, deadline=None)
-@given(STORIES, st.dictionaries(st.integers(0, LAST), st.integers(0, 4), max_size=6))
+@given(
+    STORIES,
+    st.dictionaries(st.integers(0, LAST), st.integers(0, 4), max_size=6),
+    st.sampled_from(("0s", "5s")),
+    st.sampled_from(("0s", "9s")),
+    st.booleans(),
+)
 def test_whatever_is_killed_each_is_told_once_nothing_is_lost_and_every_no_has_a_reason(
-    story: Story, crashes: dict[int, int]
+    story: Story, crashes: dict[int, int], held_for: str, kept_for: str, is_routed: bool
 ) -> None:
     found = a_driver(story)
+    found.rules = [a_rule(**{"for": held_for, "keep_firing_for": kept_for, "receivers": ["chat"]})]
+    found.routes = found.routes if is_routed else None
+    found.restart()
     lives, _, wait, interval, _ = story
-    end = LAST + 60 + wait + 2 * interval
+    end = LAST + 80 + wait + 2 * interval
     for second in range(end):
         found.now = NOON + second * SECOND
         for life in lives:
@@ -194,6 +203,8 @@ def test_whatever_is_killed_each_is_told_once_nothing_is_lost_and_every_no_has_a
     for life in lives:
         assert begun.get(life.name, 0) + (life.name in dropped) == 1, life
         assert ended.get(life.name, 0) == begun.get(life.name, 0), life
+        if life.name not in dropped:
+            assert life.ends - life.begins >= int(held_for[:-1]), life
     assert found.router.next_due() is None
     assert all(record.reason for record in found.kept.values() if record.state == "dropped")
     assert {record.state for record in found.kept.values()} <= {"sent", "dropped"}

@@ -72,7 +72,12 @@ def test_rules_come_in_the_order_of_their_file_names(tmp_path: Path) -> None:
         ("at_least: warning", "at_most: warning", 5, "severity must be a value, a list of values or {at_least: x}"),
         ("mode: page", "mode: shout", 6, "mode: Input should be 'page', 'ticket' or 'shadow'"),
         ("mode: page", "mode: page\nmode: ticket", 7, "mode stands twice, first in line 6"),
-        ("mode: page", "mode: page\nreciever: x", 7, "reciever is not a field; a rule has id, title, when, mode,"),
+        (
+            "mode: page",
+            "mode: page\nreciever: x",
+            7,
+            "reciever is not a field; a rule has id, title, when, times, for,",
+        ),
         ("mode: page", "mode: page\nreceivers: [a, a]", 7, "receivers: a receiver is named twice; name each once"),
         (
             "mode: page",
@@ -90,6 +95,25 @@ def test_rules_come_in_the_order_of_their_file_names(tmp_path: Path) -> None:
         ("fires: true", "fires: false", 12, "test: expected looping to stay quiet, but every condition held"),
         ("fires: false", "fires: true", 15, "test: expected looping to fire, but severity did not hold"),
         ("summary: a1 loops", "summary: a2 loops", 14, "test: summary is 'a1 loops', not 'a2 loops'"),
+        (
+            "mode: page",
+            "times: {count: 1, within: 1d}\nmode: page",
+            6,
+            "times.count: Input should be greater than or equal to 2",
+        ),
+        (
+            "mode: page",
+            "times: {count: 2, within: 8d}\nmode: page",
+            6,
+            "times.within: Input should be less than or equal to",
+        ),
+        (
+            "mode: page",
+            "times: {count: 2, within: 1d, by: [agnt]}\nmode: page",
+            6,
+            "times.by: an incident has no field 'agnt'",
+        ),
+        ("fires: true", "fires: true\n    alerts: []", 12, "tests.0: `fires` goes with an incident"),
         ("agent_id: a1}", "agent: a1}", 12, "test: agent is not a field"),
     ],
 )

@@ -36,6 +36,7 @@ def test_agents_page_and_the_rest_are_tickets() -> None:
         "feedback_loop": "page",
         "governance_breach": "ticket",
         "infrastructure_failure": "ticket",
+        "repeated_incident": "ticket",
         "resource_exhaustion": "page",
         "resource_running_low": "ticket",
         "telemetry_gap": "ticket",
