@@ -147,8 +147,20 @@ def parser() -> argparse.ArgumentParser:
 
     rules = commands.add_parser("rules", help="alert rules")
     checking = rules.add_subparsers(dest="action", required=True, metavar="ACTION")
-    check = checking.add_parser("check", help="schema, fields, and the tests inside the files")
-    check.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="default: the configured or shipped rules")
+    for name, text in (("check", "schema, fields, and the tests inside the files"), ("test", "how many tests hold")):
+        check = checking.add_parser(name, help=text)
+        check.add_argument(
+            "folder", nargs="?", type=Path, metavar="DIR", help="default: the configured or shipped rules"
+        )
+    trying = checking.add_parser("backtest", help="pages a day, and what would be new and gone; 1 where anything is")
+    trying.add_argument("rules", type=Path, metavar="RULES", help="the folder of rules to try")
+    trying.add_argument(
+        "files", nargs="+", type=Path, metavar="FILE", help="events, or the revisions of backtest --out"
+    )
+    trying.add_argument("--against", type=Path, metavar="DIR", help="default: the rules in force")
+    trying.add_argument("--routes", type=Path, metavar="FILE", help="routes.yml; default: rules name their receivers")
+    trying.add_argument("--limits", type=Path, metavar="FILE", help="limits.yml in force, for events")
+    trying.add_argument("--json", action="store_true")
 
     control = commands.add_parser("control", help="the circuit breaker: pause, inspect, resume, halt an agent")
     acting = control.add_subparsers(dest="action", required=True, metavar="ACTION")

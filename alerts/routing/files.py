@@ -143,8 +143,11 @@ class Routes:
     maintenance: tuple[Silence, ...] = ()
 
 
-def load_routes(path: Path, receivers: Collection[str]) -> Routes:
-    """The routes of a file. `receivers` are the names that are configured. Raises UsageError with every fault."""
+def load_routes(path: Path, receivers: Collection[str] | None = None) -> Routes:
+    """The routes of a file. Raises UsageError with every fault.
+
+    `receivers` are the names that are configured; None for a rehearsal, which tells nobody.
+    """
     document, faults = documents.read(path)
     if document is not None and not faults:
         try:
@@ -181,7 +184,7 @@ def _made(said: RoutesFile) -> Routes:
     )
 
 
-def _faults(said: RoutesFile, document: Document, receivers: Collection[str]) -> Iterator[Fault]:
+def _faults(said: RoutesFile, document: Document, receivers: Collection[str] | None) -> Iterator[Fault]:
     names = [entry.name for entry in said.time_intervals]
     for number, name in enumerate(names):
         if name in names[:number]:
@@ -194,7 +197,7 @@ def _faults(said: RoutesFile, document: Document, receivers: Collection[str]) ->
     if said.route.continue_:
         yield document.fault(("route", "continue"), "the root has no `continue`: nothing comes after it")
     for place, entry in _walk(said.route, ("route",)):
-        if entry.receiver is not None and entry.receiver not in receivers:
+        if receivers is not None and entry.receiver is not None and entry.receiver not in receivers:
             known = ", ".join(sorted(receivers)) or "none"
             yield document.fault((*place, "receiver"), f"{entry.receiver} is not configured; configured: {known}")
         for kind in ("mute_time_intervals", "active_time_intervals"):

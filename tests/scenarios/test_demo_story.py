@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
+from alerts.comparison import compare
 from alerts.outbox import Outbox
+from alerts.rehearsal import rehearse
 from alerts.rules.files import SHIPPED, load_rules
 from pipeline.backtest import Backtest
 from pipeline.demo.healthy import all_events
@@ -137,6 +139,17 @@ def test_one_page_each_for_the_first_two_and_a_ticket_for_the_third(played: Back
     assert sorted(kinds[incident] for transition, _, incident in sent if transition == "resolved") == sorted(
         kinds.values()
     )
+
+
+def test_a_rule_that_pages_for_everything_is_seen_before_it_wakes_anyone(played: Backtest) -> None:
+    """What `aftermath rules backtest` says of a change to the rules, on this story."""
+    louder = [rule.model_copy(update={"mode": "page"}) for rule in load_rules(SHIPPED)]
+    revisions = played.outcomes.revisions
+    before = rehearse(load_rules(SHIPPED), revisions)
+    assert compare(before, rehearse(load_rules(SHIPPED), revisions)).is_same
+    found = compare(before, rehearse(louder, revisions))
+    assert list(found.pages_by_day.values()) == [(2, 3)]
+    assert [one.rule for one in found.added] == ["infrastructure_failure"]
 
 
 def test_without_a_limits_file_the_incidents_have_the_same_ids(played: Backtest) -> None:

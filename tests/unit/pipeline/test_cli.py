@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from alerts.rules import SHIPPED
 from pipeline.cli import main, parser
 from tests.builders import span
 
 COMMANDS = [("demo",), ("run",), ("publish",), ("backtest",), ("incidents", "list"), ("incidents", "show"),
             ("incidents", "timeline"), ("incidents", "ack"), ("incidents", "mark"), ("silence", "add"), ("silence", "list"),
-            ("silence", "expire"), ("roundup",), ("replay",), ("rules", "check"), ("setup",), ("doctor",)]  # fmt: skip
+            ("silence", "expire"), ("roundup",), ("replay",), ("rules", "check"), ("rules", "test"), ("rules", "backtest"), ("setup",), ("doctor",)]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -127,3 +128,40 @@ def test_a_wrong_limits_file_is_refused_with_its_place(
     limits.write_text(text)
     assert main(["backtest", str(source), "--limits", str(limits)]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_rules_backtest_names_what_would_be_new_and_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = str(lines(tmp_path / "in.jsonl", loop(40)))
+    mine = tmp_path / "rules"
+    mine.mkdir()
+    for path in SHIPPED.glob("*.yml"):
+        (mine / path.name).write_bytes(path.read_bytes())
+    assert main(["rules", "backtest", str(mine), source]) == 0
+    shown = capsys.readouterr().out
+    assert "  2026-03-02               1      1" in shown
+    assert "added: none\nremoved: none" in shown
+
+    text = (mine / "feedback_loop.yml").read_text()
+    (mine / "feedback_loop.yml").write_text(text.replace("mode: page", "mode: ticket"))
+    assert main(["backtest", source, "--out", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    assert main(["rules", "backtest", str(mine), str(tmp_path / "out/revisions.jsonl"), "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["pages_by_day"] == {"2026-03-02": {"before": 1, "after": 0}}
+    assert found["alerts_by_rule"] == {"feedback_loop": {"before": 1, "after": 1}}
+    (added,), (removed,) = found["added"], found["removed"]
+    assert (added["mode"], removed["mode"], added["incident_id"]) == ("ticket", "page", removed["incident_id"])
+
+
+def test_rules_backtest_goes_by_routes_where_they_are_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = str(lines(tmp_path / "in.jsonl", loop(40)))
+    (tmp_path / "routes.yml").write_text("route: {receiver: nobody_yet, group_wait: 30s}\n")
+    words = ["rules", "backtest", str(SHIPPED), source, "--routes", str(tmp_path / "routes.yml")]
+    assert main(words) == 0
+    assert "added: none" in capsys.readouterr().out
+
+
+def test_rules_test_says_how_many_tests_each_rule_has(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["rules", "test", str(SHIPPED)]) == 0
+    shown = capsys.readouterr().out
+    assert "telemetry_gap: 4 tests hold, 2 of them stories" in shown
