@@ -4,6 +4,7 @@ from confluent_kafka import Producer
 
 from pipeline.core.limit_versions import Published, Refused, to_publish
 from pipeline.core.limits import Limits
+from pipeline.reaching import reach
 from pipeline.settings import Settings
 from pipeline.stages.limits_log import LimitsLog
 from schemas.codecs.single import encode
@@ -38,6 +39,7 @@ def publish_limits(settings: Settings, limits: Limits, *, now: int, author: str)
 def published(settings: Settings) -> Limits | None:
     """What stands in the topic now; None where nothing does. Raises DependencyError."""
     nothing = Limits()
+    reach(settings.kafka_connection, TIMEOUT_SECONDS)  # says at once who refuses us
     reader = LimitsLog(settings.kafka_connection, nothing)
     try:
         reader.look()
