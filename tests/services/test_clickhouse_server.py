@@ -16,6 +16,7 @@ from tests.services.clickhouse_server import IMAGE, NoClickHouseError, RealClick
 
 pytestmark = [pytest.mark.services]
 READER = ROOT / "deploy" / "clickhouse" / "reader.xml"
+ROLES = ROOT / "deploy" / "clickhouse" / "roles.sql"
 
 
 @pytest.fixture
@@ -79,6 +80,38 @@ def test_a_row_policy_hides_the_rows_of_another_tenant_in_tables_and_views(migra
     assert {row["tenant"] for row in migrated.query("SELECT tenant FROM incidents")} == {"acme", "rival"}
     # a view without SQL SECURITY runs with the rights of whoever asks, so the policy holds inside it
     assert {row["tenant"] for row in reader.query("SELECT tenant FROM incidents_current")} == {"acme"}
+
+
+@pytest.mark.needs_server
+def test_the_roles_let_a_tenant_read_its_own_and_stages_write(
+    real_clickhouse: RealClickHouse, migrated: Client
+) -> None:
+    mine = f"r_{uuid.uuid4().hex[:8]}_"
+    text = ROLES.read_text().replace("aftermath.", f"{migrated.database}.").replace("aftermath_", mine)
+    for _ in range(2):
+        for statement in migrations.Migration(1, ROLES.name, text).statements:
+            migrated.command(statement)
+    for tenant in ("acme", "rival"):
+        incident(migrated, tenant)
+    password = uuid.uuid4().hex
+    for user, role in (("of_acme", "analyst_of_acme"), ("analyst", "analyst"), ("stages", "writer")):
+        profile = "" if user == "stages" else f" SETTINGS PROFILE {mine}analyst"
+        migrated.command(f"CREATE USER {mine}u_{user} IDENTIFIED BY '{password}' DEFAULT ROLE {mine}{role}{profile}")
+    of_acme, analyst, stages = (
+        real_clickhouse.connect(migrated.database, f"{mine}u_{user}", password)
+        for user in ("of_acme", "analyst", "stages")
+    )
+    seen = "SELECT DISTINCT tenant FROM incidents_current ORDER BY tenant"
+    assert [row["tenant"] for row in of_acme.query(seen)] == ["acme"]
+    assert [row["tenant"] for row in analyst.query(seen)] == ["acme", "rival"]
+    incident(stages, "rival")
+    for client in (of_acme, analyst):
+        with pytest.raises(ClickHouseError):
+            incident(client, "acme")
+    with pytest.raises(ClickHouseError):
+        of_acme.query("SELECT * FROM dead_letters")
+    with pytest.raises(ClickHouseError):
+        stages.command("DROP TABLE incidents")
 
 
 def test_an_address_is_read_with_its_user_and_password() -> None:
