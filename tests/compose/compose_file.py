@@ -41,7 +41,7 @@ def workers() -> dict[str, dict[str, Any]]:
     found = {}
     for service in services().values():
         match service.get("command"):
-            case ["run", "--stage", stage]:
+            case ["run", "--stage", stage, *_]:
                 found[stage] = service
     return found
 

@@ -150,7 +150,9 @@ def test_ports_are_published_on_this_machine_only() -> None:
     published = [port for service in services().values() for port in service.get("ports", [])]
     assert len(published) == len(set(published)) > 0
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in published)
-    assert not any(service.get("ports") for service in (*workers().values(), services()["setup"]))
+    published = {name: service["ports"] for name, service in workers().items() if service.get("ports")}
+    assert published == {"record": ["127.0.0.1:8420:8420"]}, "the live page, and no other"
+    assert not services()["setup"].get("ports")
 
 
 def test_no_password_stands_in_the_file_and_an_empty_one_is_refused() -> None:

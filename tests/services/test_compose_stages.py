@@ -35,6 +35,7 @@ def adapted(service: Mapping[str, Any], kafka: str, prefix: str, folder: Path) -
     told["AFTERMATH_CLICKHOUSE_URL"] = "http://127.0.0.1:1"  # a stage must start while it is down
     told["AFTERMATH_LIMITS_FILE"] = str(ROOT / files[told["AFTERMATH_LIMITS_FILE"]])
     told["AFTERMATH_GROUP_PREFIX"] = prefix
+    told["AFTERMATH_HEALTH_PORT"] = "0"  # here all share one address
     assert told["AFTERMATH_JOURNAL_DIR"] in files
     told["AFTERMATH_JOURNAL_DIR"] = str(folder / "journal")
     return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **told}
@@ -43,9 +44,10 @@ def adapted(service: Mapping[str, Any], kafka: str, prefix: str, folder: Path) -
 @contextmanager
 def process(stage: str, environment: Mapping[str, str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A worker in a folder of its own, its log beside it; ended whatever happens."""
+    command = ["0" if word == "8420" else word for word in workers()[stage]["command"]]
     with (folder / f"{stage}.log").open("wb") as log:
         started = subprocess.Popen(
-            [str(AFTERMATH), *workers()[stage]["command"]], cwd=folder, env=dict(environment), stdout=log, stderr=log
+            [str(AFTERMATH), *command], cwd=folder, env=dict(environment), stdout=log, stderr=log
         )
     try:
         yield started
