@@ -33,7 +33,7 @@ from typing import Any, Literal, get_args
 from alerts.labels import labels_of
 from alerts.plain_text import plain
 from alerts.rules.history import History
-from alerts.rules.model import SHADOW, Mode, Rule, matching
+from alerts.rules.model import SHADOW, Mode, Rule, in_force, matching
 from schemas.errors import AftermathError
 from schemas.incidents import SEVERITIES, Incident, Severity
 from schemas.signals import compact_json, stable_hash
@@ -166,6 +166,11 @@ class Outbox:
         self._told: dict[tuple[str, str], _Told] = {}
         self._history = History(self.rules)
 
+    def use(self, rules: Sequence[Rule]) -> None:
+        """Go by these rules from now on; `note` earlier incidents again where one `looks_back`."""
+        self.rules = tuple(rules)
+        self._history = History(self.rules)
+
     @property
     def looks_back(self) -> bool:
         """Whether a rule asks for incidents that came before: `note` them after a restart."""
@@ -180,7 +185,8 @@ class Outbox:
         told = self._told.get((incident.tenant, incident.incident_id))
         if told is None or incident.status != "open" or incident.revision < told.newest:
             return []
-        matched = {rule.id for rule in matching(self.rules, incident, self._history.holds)}
+        rules = in_force(self.rules, incident.updated_at)
+        matched = {rule.id for rule in matching(rules, incident, self._history.holds)}
         return [
             record
             for (rule, _, transition), record in told.records.items()
@@ -215,8 +221,9 @@ class Outbox:
         told.updated_at = max(told.updated_at, incident.updated_at)
         decided: list[Notification] = []
         if incident.status != "withdrawn":
-            matched = {rule.id for rule in matching(self.rules, incident, self._history.holds)}
-            for rule in self.rules:
+            rules = in_force(self.rules, incident.updated_at)
+            matched = {rule.id for rule in matching(rules, incident, self._history.holds)}
+            for rule in rules:
                 if rule.id not in matched and told.labels(rule.id) is None:
                     continue
                 labels = told.labels(rule.id) or _labels(rule, incident)
@@ -238,7 +245,7 @@ class Outbox:
             for record in (*told.records.values(), *firing)
             if record.transition == "firing" and record.state != "dropped"
         }
-        rules = {rule.id: rule for rule in self.rules}
+        rules = {rule.id: rule for rule in in_force(self.rules, incident.updated_at)}
         decided = []
         for (name, receiver), record in opened.items():
             if told.is_done(name, receiver, "resolved"):

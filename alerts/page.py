@@ -60,8 +60,12 @@ class Pages:
     """Writes pages; made once for all receivers."""
 
     def __init__(self, rules: Sequence[Rule] = (), links: Links | None = None) -> None:
-        self._rules: Mapping[str, Rule] = {rule.id: rule for rule in rules}
         self._links = links or Links()
+        self.use(rules)
+
+    def use(self, rules: Sequence[Rule]) -> None:
+        """Take runbook, owner and first step from these rules from now on."""
+        self._rules: Mapping[str, Rule] = {rule.id: rule for rule in rules}
 
     def rule(self, notification: Notification) -> Rule | None:
         """The rule that fired; None where it is gone since."""

@@ -28,6 +28,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from alerts.page import Links, Pages
@@ -52,6 +53,7 @@ from pipeline.stages.detect import Detect
 from pipeline.stages.ingest import Ingest
 from pipeline.stages.notify import Notify
 from pipeline.stages.record import Record
+from pipeline.stages.rule_watch import RuleWatch
 from pipeline.stages.watchdog import Watchdog
 from pipeline.topic_setup import check_topics
 from pipeline.transport import self_test
@@ -93,11 +95,14 @@ def build_stage(
             alert_rules = load_rules(settings.rules_dir or SHIPPED)
             names = settings.receivers.keys()
             routes = None if settings.routes_file is None else load_routes(settings.routes_file, names)
-            if routes is None:
-                require_receivers(alert_rules, names)
+            check = partial(require_receivers, names=names if routes is None else None)
+            check(alert_rules)
             pages = Pages(alert_rules, links(settings))
             receivers = build(receiver_configs(settings), now=now_micros, stream=out, pages=pages)
-            return Notify(settings, fail, rules=alert_rules, receivers=receivers, routes=routes)
+            watch = RuleWatch(settings.rules_dir or SHIPPED, check)
+            return Notify(
+                settings, fail, rules=alert_rules, receivers=receivers, routes=routes, watch=watch, pages=pages
+            )
     raise ConfigurationError(f"There is no stage {name[:40]!r}; there are {', '.join(STAGE_NAMES)}.")
 
 

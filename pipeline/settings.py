@@ -102,6 +102,7 @@ class Settings(BaseSettings):
     limits_file: Path | None = None
     owners_file: Path | None = None  # which team an incident belongs to: pipeline/core/owners.py
     rules_dir: Path | None = None  # the rules that come with Aftermath
+    rules_seconds: float = Field(10.0, ge=0.05, le=3600)  # between two looks whether rules have changed
     routes_file: Path | None = None  # none: rules name their receivers themselves, who are told at once
     receivers: dict[str, ReceiverSettings] = {"console": ReceiverSettings(kind="console")}
     links: LinkSettings = LinkSettings()

@@ -87,13 +87,21 @@ class Router:
     def __init__(self, routes: Routes | None, rules: Sequence[Rule] = ()) -> None:
         self._routes = routes or Routes(ALONE)
         self._is_routed = routes is not None
-        self._rules = {rule.id: rule for rule in rules}
+        self.use(rules)
         self._groups: dict[str, _Group] = {}
         self._firing = Firings(self._routes.inhibit_rules)
         self._silences: dict[tuple[str, str], Silence] = {}
         self._acknowledged: set[tuple[str, str]] = set()
 
     # -- what it is told
+
+    def use(self, rules: Sequence[Rule]) -> None:
+        """Go by the clocks of these rules from now on."""
+        self._rules = {rule.id: rule for rule in rules}
+
+    def _rule(self, notification: Notification) -> Rule | None:
+        rule = self._rules.get(notification.rule)
+        return None if rule is None else rule.in_force(notification.at)
 
     def destinations(self, rule: Rule, labels: Mapping[str, str]) -> Sequence[str]:
         """The receivers of an alert, each once, in the order of its routes; of a shadow rule nobody."""
@@ -236,7 +244,7 @@ class Router:
         for key, (notification, incident) in list(group.waiting.items()):
             place = _place(notification)
             if notification.transition == "resolved":
-                rule = self._rules.get(notification.rule)
+                rule = self._rule(notification)
                 if place in group.told and notification.at + (rule.keep_firing_for if rule else 0) <= now:
                     ready.append((notification, incident))
             elif key in group.tried:
@@ -256,7 +264,7 @@ class Router:
         return ready, dropped
 
     def _mutes(self, group: _Group, notification: Notification, incident: Incident, now: int) -> Iterator[Mute]:
-        rule = self._rules.get(notification.rule)
+        rule = self._rule(notification)
         if rule is not None and notification.at + rule.for_ > now:
             yield Mute(Reason.FOR, f"has to hold for {format_span(rule.for_)}")
         yield from mutes_of(

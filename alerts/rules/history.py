@@ -20,7 +20,7 @@ class History:
     """What began, for the rules that ask."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = [rule for rule in rules if rule.times is not None]
+        self._rules = [version for rule in rules for version in _versions(rule) if version.times is not None]
         self._began: dict[Key, dict[str, int]] = {}
 
     @property
@@ -49,6 +49,10 @@ class History:
         return sum(since < at <= incident.started_at for at in began.values()) >= rule.times.count
 
 
+def _versions(rule: Rule | None) -> list[Rule]:
+    return [] if rule is None else [rule, *_versions(rule.before)]
+
+
 def _key(rule: Rule, incident: Incident) -> Key:
     names = rule.times.by if rule.times else ()
-    return (rule.id, incident.tenant, *(str(field(name).of(incident)) for name in names))
+    return (rule.id, str(rule.effective_from), incident.tenant, *(str(field(name).of(incident)) for name in names))

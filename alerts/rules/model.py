@@ -16,6 +16,7 @@ from alerts.rules.conditions import Condition
 from alerts.rules.fields import field
 from alerts.rules.templates import Template, render
 from schemas.incidents import Incident, Severity
+from schemas.times import parse_time
 
 Mode = Literal["page", "ticket", "shadow"]
 LONGEST_LOOK_BACK = 7 * 86_400_000_000  # as long as incidents.v1 is kept
@@ -110,7 +111,30 @@ class Rule(BaseModel):
     annotations: dict[str, Template] = {}
     stop: StrictBool = False
     action: RuleAction | None = None  # what it does besides telling people: alerts/controls.py
+    effective_from: int | None = None  # event time, microseconds UTC: it holds for revisions from then on
+    before: "Rule | None" = None  # what holds until then
     tests: tuple[RuleTest, ...] = ()
+
+    @field_validator("effective_from", mode="before")
+    @classmethod
+    def _time(cls, value: Any) -> int | None:
+        return None if value is None else parse_time(value)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Rule":
+        if self.before is None:
+            return self
+        if self.before.id != self.id:
+            raise ValueError(f"before: the rule that held before has the same id, {self.id}")
+        if self.effective_from is None or self.effective_from <= (self.before.effective_from or 0):
+            raise ValueError("a rule that replaces the one `before` needs an effective_from, later than that one's")
+        return self
+
+    def in_force(self, moment: int) -> "Rule | None":
+        """The version that holds at this moment of event time; None before the first."""
+        if self.effective_from is None or self.effective_from <= moment:
+            return self
+        return None if self.before is None else self.before.in_force(moment)
 
     @field_validator("when", mode="before")
     @classmethod
@@ -148,6 +172,11 @@ class Rule(BaseModel):
     def annotate(self, incident: Incident) -> dict[str, str]:
         """Every annotation, filled in for this incident."""
         return {name: render(template, incident) for name, template in self.annotations.items()}
+
+
+def in_force(rules: Sequence[Rule], moment: int) -> list[Rule]:
+    """Of each rule the version that holds at this moment of event time."""
+    return [found for rule in rules if (found := rule.in_force(moment)) is not None]
 
 
 def matching(

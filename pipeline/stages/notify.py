@@ -14,9 +14,7 @@ alerts/routing): a revision is acknowledged once what is to be told of it is rec
 earlier incidents, are a worker's own: where either spans incidents let one worker run notify, and others stand by.
 
 Rules with an action give their controls beside all that (`acting.py`); the revision is confirmed when Kafka has them.
-
-Some receivers (Alertmanager) take an alert for over when it is not said again: what is open is sent to them in
-intervals, as its newest revision is, by the worker that reads the incident's partition.
+Rules that change on disk come into force while it runs (`rule_watch.py`); broken ones do not, and are told of.
 """
 
 import asyncio
@@ -30,25 +28,28 @@ from functools import partial
 from typing import Any
 
 from alerts.outbox import Notification, Outbox
-from alerts.page import Told
+from alerts.page import Pages, Told
 from alerts.receivers import Delivery, Receiver
 from alerts.rehearsal import needs_router
 from alerts.retry import RetryPolicy
 from alerts.routing.files import Routes
 from alerts.routing.mutes import silence_of
 from alerts.routing.router import Router
+from alerts.rules.broken import RULE_ID, broken, name_of, own_rule
 from alerts.rules.model import Rule
 from pipeline.clock import now_micros
 from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.acting import Acting
+from pipeline.stages.again import Again, Place, place_of
 from pipeline.stages.base import Fail, Stage
 from pipeline.stages.dispatch import Dispatch
 from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.read_back import follow_topic, read_whole_topic
+from pipeline.stages.rule_watch import RuleWatch
 from pipeline.transport import StaleElementError
-from schemas.codecs.single import decode, decode_incident, encode, encode_incident
+from schemas.codecs.single import UnreadableError, decode, decode_incident, encode, encode_incident
 from schemas.incidents import Incident
 from schemas.oncall import Acknowledgement, Silencing, decode_word
 from schemas.times import MINUTE
@@ -59,9 +60,6 @@ log = logging.getLogger(__name__)
 REMEMBER = 8 * 24 * 60 * MINUTE  # longer than incidents.v1 is kept
 EXPIRE_EVERY = 60 * MINUTE  # of event time
 FOLLOW_SECONDS = 0.2
-ENDS_SAID_AGAIN = 5  # times, for a receiver that lost its memory meanwhile
-
-Place = tuple[str, str, str, str]  # tenant, incident, rule, receiver: what is said here is said in order
 
 
 @dataclass(slots=True)
@@ -70,15 +68,6 @@ class _Turn:
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
-
-
-@dataclass(slots=True)
-class _Said:
-    """What a receiver has to hear again; `times_left` is None while it is open."""
-
-    notification: Notification
-    incident: Incident
-    times_left: int | None
 
 
 class Notify(Stage[None]):
@@ -96,37 +85,42 @@ class Notify(Stage[None]):
         receivers: Mapping[str, Receiver],
         retry: RetryPolicy | None = None,
         routes: Routes | None = None,
+        watch: RuleWatch | None = None,
+        pages: Pages | None = None,
         now: Callable[[], int] = now_micros,
     ) -> None:
         super().__init__(settings, fail)
         self.sent = 0
         self.given_up = 0
         self.not_sent: Counter[str] = Counter()  # by reason: alerts.routing.mutes.Reason
-        self._rules = rules
-        self._by_id = {rule.id: rule for rule in rules}
+        self._watch = watch
+        self._pages = pages or Pages()
+        self._broken = ""  # the incident that tells of rules which cannot be used: those before are in force
+        self._use(rules)
         self._receivers = receivers
         self._retry = retry or RetryPolicy()
         self._routes = routes
         self._now = now
         self._dispatch: Dispatch | None = None
         self._flushing: asyncio.Task[None] | None = None
-        self._acting = Acting(settings.kafka_connection, rules)
-        self._outbox = Outbox(rules)
+        self._acting = Acting(settings.kafka_connection, self._rules)
+        self._outbox = Outbox(self._rules)
         self._turns: dict[Place, _Turn] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._retrying: dict[str, str] = {}  # dedup key -> receiver
-        self._said: dict[Place, _Said] = {}
+        self._again = Again(receivers, self._turn_of, lambda: {number for _, number in self.consumer.frontiers()})
         self._expired_at = 0
         self._publisher: Publisher | None = None
 
     async def open(self) -> None:
         self._publisher = Publisher(self.settings.kafka_connection, self.settings.group(self.name))
-        intervals = [receiver.resend_seconds for receiver in self._receivers.values()]
-        for seconds in {seconds for seconds in intervals if seconds is not None}:
-            self.run_beside(self._say_again(seconds), "say again")
+        for seconds in self._again.intervals():
+            self.run_beside(self._again.run(seconds), "say again")
         self.run_beside(self._follow_partitions(), "follow partitions")
         if self._routes is not None:
             self.run_beside(self._listen(), "listen")
+        if self._watch is not None:
+            self.run_beside(self._watch_rules(self._watch), "watch rules")
 
     async def close(self) -> None:
         await self._stop_dispatch()
@@ -140,16 +134,53 @@ class Notify(Stage[None]):
         await self._stop_dispatch()
         router = Router(self._routes, self._rules)
         self._outbox = Outbox(self._rules, router.destinations)
-        if self._outbox.looks_back:
-            async for value in read_whole_topic(self.settings.kafka_connection, INCIDENTS):
-                self._outbox.note(decode_incident(value))
+        await self._look_back()
         async for value in read_whole_topic(self.settings.kafka_connection, NOTIFICATIONS):
             self._outbox.restore(decode(value)[1])
-        self._said = {}
-        for record in self._outbox.open_ones():
-            if record.incident:
-                self._keep_said(record, decode_incident(record.incident))
+        self._again.restore(self._outbox.open_ones())
         await self._start_dispatch(router)
+        for record in self._outbox.open_ones():
+            if record.rule == RULE_ID and record.incident_id != self._broken:
+                await self._tell_of_rules(record.incident_id, ())
+
+    async def _look_back(self) -> None:
+        if self._outbox.looks_back:
+            async for value in read_whole_topic(self.settings.kafka_connection, INCIDENTS):
+                with suppress(UnreadableError):  # `take` meets it too, and names its place
+                    self._outbox.note(decode_incident(value))
+
+    def _use(self, rules: Sequence[Rule]) -> None:
+        self._rules = (own_rule(rules), *rules) if self._watch is not None else tuple(rules)
+        self._by_id = {rule.id: rule for rule in self._rules}
+        self._pages.use(self._rules)
+
+    async def _watch_rules(self, watch: RuleWatch) -> None:
+        """Rules that are changed come into force, each from its `effective_from` on; broken ones are told of."""
+        while True:
+            await asyncio.sleep(self.settings.rules_seconds)
+            changed = await asyncio.to_thread(watch.look)
+            if changed is None or self._dispatch is None:
+                continue
+            async with self._turn:  # not in the middle of an element
+                before, self._broken = self._broken, ""
+                if not changed.faults:
+                    self._use(changed.rules)
+                    self._outbox.use(self._rules)
+                    self._acting.use(self._rules)
+                    self._dispatch.router.use(self._rules)
+                    await self._look_back()
+                    log.warning("notify goes by changed rules: %s", ", ".join(rule.id for rule in changed.rules))
+                if changed.faults:
+                    log.error("the alert rules cannot be used, those before are in force: %s", changed.faults[0])
+                    self._broken = name_of(changed.faults, self._now())
+                    await self._tell_of_rules(self._broken, changed.faults)
+                if before:
+                    await self._tell_of_rules(before, ())
+
+    async def _tell_of_rules(self, incident_id: str, faults: Sequence[str]) -> None:
+        """One worker does: the one that reads partition 0."""
+        if any(partition == 0 for _, partition in self.consumer.frontiers()):
+            await self._decide(broken(incident_id, self.settings.tenant, self._now(), faults), 0)
 
     async def _start_dispatch(self, router: Router) -> None:
         async for value in read_whole_topic(self.settings.kafka_connection, ONCALL):
@@ -187,32 +218,35 @@ class Notify(Stage[None]):
 
     async def take(self, element: Element) -> Awaitable[None] | None:
         tasks: list[asyncio.Task[None]] = []
-        pending: list[Notification] = []
         for record in element.records:
-            if record.value is None:
-                continue
-            incident = decode_incident(record.value)
-            self._renew_said(incident)
-            if self._acting.is_asked(incident):
-                tasks.append(asyncio.create_task(self._acting.act(incident, self._publish)))
-            if self._dispatch is not None:
-                self._dispatch.router.renew(incident)
-            for decided in self._outbox.decide(incident):
-                notification = replace(decided, partition=element.partition)
-                if self._dispatch is not None and self._needs_router(notification):
-                    await self._dispatch.take(notification, incident)
-                    continue
-                task = self._under_way.get(notification.dedup_key)
-                if task is None:
-                    pending.append(notification)
-                    task = asyncio.create_task(self._deliver(notification, incident))
-                    self._under_way[notification.dedup_key] = task
-                    task.add_done_callback(partial(self._is_done, notification.dedup_key))
-                tasks.append(task)
-            if self._dispatch is not None:
-                await self._dispatch.lapse(self._outbox.lapsed(incident), incident)
-            self._expire(incident.updated_at)
+            if record.value is not None:
+                incident = decode_incident(record.value)
+                self._again.renew(incident)
+                if self._acting.is_asked(incident):
+                    tasks.append(asyncio.create_task(self._acting.act(incident, self._publish)))
+                tasks += await self._decide(incident, element.partition)
+                self._expire(incident.updated_at)
         return _all_of(tasks) if tasks else None
+
+    async def _decide(self, incident: Incident, partition: int) -> list[asyncio.Task[None]]:
+        """Hand on what is to be told of a revision; what waits for routing is recorded when this returns."""
+        tasks = []
+        if self._dispatch is not None:
+            self._dispatch.router.renew(incident)
+        for decided in self._outbox.decide(incident):
+            notification = replace(decided, partition=partition)
+            if self._dispatch is not None and self._needs_router(notification):
+                await self._dispatch.take(notification, incident)
+                continue
+            task = self._under_way.get(notification.dedup_key)
+            if task is None:
+                task = asyncio.create_task(self._deliver(notification, incident))
+                self._under_way[notification.dedup_key] = task
+                task.add_done_callback(partial(self._is_done, notification.dedup_key))
+            tasks.append(task)
+        if self._dispatch is not None:
+            await self._dispatch.lapse(self._outbox.lapsed(incident), incident)
+        return tasks
 
     def _needs_router(self, notification: Notification) -> bool:
         return needs_router(self._by_id.get(notification.rule), notification, is_routed=self._routes is not None)
@@ -221,7 +255,7 @@ class Notify(Stage[None]):
         self._under_way.pop(key, None)
 
     async def _deliver(self, notification: Notification, incident: Incident) -> None:
-        async with self._turn_of(_place(notification)):
+        async with self._turn_of(place_of(notification)):
             await self._record(notification)
             end_here("notify.pending")
             delivery = await self._send(notification, incident)
@@ -229,7 +263,7 @@ class Notify(Stage[None]):
             done = self._done(notification, incident, delivery)
             await self._record(done)
             self._outbox.record(done)
-            self._keep_said(done, incident)
+            self._again.keep(done, incident)
         if delivery.ok:
             self.sent += 1
         else:
@@ -278,48 +312,14 @@ class Notify(Stage[None]):
 
     def _done(self, notification: Notification, incident: Incident, delivery: Delivery) -> Notification:
         """The record of how it went; with the incident where it will have to be said again."""
-        is_said_again = notification.transition == "firing" and self._interval(notification) is not None
+        is_kept = delivery.ok and notification.transition == "firing" and self._again.interval(notification) is not None
         return replace(
             notification,
             state="sent" if delivery.ok else "failed",
             detail=delivery.detail,
             reference=delivery.reference or notification.reference,
-            incident=encode_incident(incident) if delivery.ok and is_said_again else b"",
+            incident=encode_incident(incident) if is_kept else b"",
         )
-
-    def _interval(self, notification: Notification) -> float | None:
-        receiver = self._receivers.get(notification.receiver)
-        return None if receiver is None else receiver.resend_seconds
-
-    def _keep_said(self, notification: Notification, incident: Incident) -> None:
-        if notification.state == "sent" and self._interval(notification) is not None:
-            times = ENDS_SAID_AGAIN if notification.transition == "resolved" else None
-            self._said[_place(notification)] = _Said(notification, incident, times)
-
-    def _renew_said(self, incident: Incident) -> None:
-        for said in self._said.values():
-            if (said.notification.tenant, said.notification.incident_id) == (incident.tenant, incident.incident_id):
-                said.incident = max(said.incident, incident, key=lambda one: one.revision)
-
-    async def _say_again(self, seconds: float) -> None:
-        """What is open, and for a while what has ended. One that is not taken now is sent with the next interval."""
-        while True:
-            await asyncio.sleep(seconds)
-            mine = {partition for _, partition in self.consumer.frontiers()}
-            for place, said in list(self._said.items()):
-                notification = said.notification
-                if self._interval(notification) != seconds or notification.partition not in mine:
-                    continue
-                async with self._turn_of(place):
-                    if self._said.get(place) is not said:
-                        continue  # it has ended while we waited
-                    delivery = await self._receivers[notification.receiver].send(notification, said.incident)
-                if not delivery.ok:
-                    log.warning("%s was not told again: %s", notification.receiver, delivery.detail)
-                elif said.times_left is not None:
-                    said.times_left -= 1
-                    if said.times_left <= 0 and self._said.get(place) is said:
-                        del self._said[place]
 
     async def _pause(self, notification: Notification, seconds: float) -> None:
         self._retrying[notification.dedup_key] = notification.receiver
@@ -334,7 +334,7 @@ class Notify(Stage[None]):
         """A record of routing: in Kafka, then in the outbox."""
         await self._record(notification)
         self._outbox.record(notification)
-        self._keep_said(notification, incident)
+        self._again.keep(notification, incident)
         self.sent += notification.state == "sent"
         self.given_up += notification.state == "failed"
 
@@ -359,10 +359,6 @@ def _hear(router: Router, word: Silencing | Acknowledgement) -> None:
         router.acknowledge(word.tenant, word.incident_id)
     else:
         router.silence(silence_of(word))
-
-
-def _place(notification: Notification) -> Place:
-    return (notification.tenant, notification.incident_id, notification.rule, notification.receiver)
 
 
 async def _all_of(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from alerts.rehearsal import rehearse
 from alerts.routing.files import Routes
 from alerts.routing.tree import Route
@@ -64,3 +66,42 @@ def test_with_routes_it_waits_for_its_group() -> None:
         (30, "firing", "a"),
         (30, "firing", "b"),
     ]
+
+
+def test_a_rule_holds_from_its_moment_on_and_the_one_before_until_then() -> None:
+    old = {
+        "id": "loop",
+        "title": "x",
+        "when": {"severity": "critical"},
+        "mode": "page",
+        "runbook": "d.md",
+        "owner": "t",
+    }
+    rule = a_rule(effective_from=NOON + 10 * SECOND, before=old, mode="ticket")
+    revisions = [revision("a", 9), revision("b", 9, severity="critical"), revision("c", 10)]
+    heard = rehearse([rule], revisions)
+    assert [(one.incident_id, one.mode) for one in heard] == [("b", "page"), ("c", "ticket")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"effective_from": None}, "needs an effective_from"),
+        ({"before": {"id": "other"}}, "has the same id, loop"),
+        ({"effective_from": "yesterday"}, "RFC 3339"),
+    ],
+)
+def test_versions_that_make_no_sense_are_refused(changes: dict[str, Any], says: str) -> None:
+    old = {
+        "id": "loop",
+        "title": "x",
+        "when": {"severity": "critical"},
+        "mode": "page",
+        "runbook": "d.md",
+        "owner": "t",
+    }
+    given = {"effective_from": NOON, "before": old} | changes
+    if "before" in changes:
+        given["before"] = old | changes["before"]
+    with pytest.raises(ValueError, match=says):
+        a_rule(**given)
