@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 FETCH_WAIT_MS = 250  # the driver's 1500 delays a partition whose broker is waiting for the others
 ROOM_CHECK_SECONDS = 0.01
 JOIN_SECONDS = 0.02
-JOIN_BYTES = 2_000_000
+JOIN_BYTES = 6_000_000  # of all partitions: a few thousand events of each, below which an event costs more
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,9 @@ PLACED: dict[str, Any] = {"tenant": pl.String, "pane": pl.Int64, "source": pl.St
 
 
 def usage_of(tenant: str, pane: int, source: str, sums: pl.DataFrame) -> Usage:
-    """A message of these sums; its columns are COLUMNS."""
+    """A message of these sums; its columns are COLUMNS, in that order."""
     body = io.BytesIO()
-    sums.select(*COLUMNS).write_ipc_stream(body, compression="lz4", compat_level=pl.CompatLevel.oldest())
+    sums.write_ipc_stream(body, compression="lz4", compat_level=pl.CompatLevel.oldest())
     return Usage(tenant=tenant, pane=pane, source=source, rows=sums.height, table=body.getvalue())
 
 

@@ -9,7 +9,7 @@ from pipeline.core.panes import mix
 from pipeline.core.rows import Rows, asked
 from pipeline.core.sessions import Times
 from schemas.signals import Fact, Usage
-from schemas.usage import KEY, SUMS, usage_of
+from schemas.usage import COLUMNS, KEY, SUMS, usage_of
 
 PLACE = ("tenant", "pane")
 # what providers and gateways call it when they refuse a call for its rate, or because a quota is used up
@@ -37,8 +37,12 @@ def usage_in(rows: Rows, source: str) -> list[Usage]:
     }
     sums = {name: np.add.reduceat((own[name] if name in own else rows.ints(name))[order], starts) for name in SUMS}
     table = rows.take(first, (*PLACE, *KEY)).with_columns(pl.Series(name, sums[name]) for name in SUMS)
-    parts = table.partition_by(PLACE, as_dict=True)
-    return [usage_of(str(tenant), int(pane), source, parts[tenant, pane]) for tenant, pane in sorted(parts)]
+    table = table.sort(PLACE, maintain_order=True)
+    columns, at, out = table.select(*COLUMNS), 0, []
+    for tenant, pane, height in table.group_by(PLACE, maintain_order=True).len().iter_rows():
+        out.append(usage_of(tenant, pane, source, columns.slice(at, height)))
+        at += height
+    return out
 
 
 def _refused(rows: Rows) -> Times:

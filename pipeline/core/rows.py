@@ -1,6 +1,6 @@
 """Rows of closed panes as a detector gets them: the frame, and its numeric columns as numpy, each read once."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,15 @@ from pipeline.core.panes import mix
 from pipeline.core.sessions import Hashes, SessionIndex, Slots, Times
 from pipeline.core.span_ids import SpanIds
 from schemas.signals import Action
+
+# text columns of AgentSpan whose hashes are asked for with every batch
+HASHED = frozenset(
+    {
+        "tenant", "session_id", "root_session_id", "parent_span_id", "agent_id", "agent_version", "task_type",
+        "operation", "model", "tool_name", "tool_args", "args_digest", "result_digest", "access", "target", "status",
+        "finish_reason", "approval",
+    }
+)  # fmt: skip
 
 
 class Rows:
@@ -64,14 +73,20 @@ class Rows:
         """The hash of each value of a text column; 0 where it is null."""
         key = f"hash {name}"
         if key not in self._cache:
-            column = self._held[name]
-            nulls = column.null_count()
-            is_empty = nulls == len(column)
-            found = np.zeros(nulls, dtype=np.uint64) if is_empty else column.hash(7).to_numpy()
-            if nulls and not is_empty:
-                found = np.where(column.is_null().to_numpy(), np.uint64(0), found)
-            self._cache[key] = self._in_order(found)
+            self._hash(HASHED.intersection(self._held.columns) if name in HASHED else {name})
         return self._cache[key]
+
+    def _hash(self, names: Set[str]) -> None:
+        """Hash these columns in one query: one for each would cost more than the hashes of a small batch."""
+        nulls = {name: self._held[name].null_count() for name in names}
+        some = [name for name in names if nulls[name] < len(self)]
+        hashed = self._held.select(pl.col(some).hash(7))
+        missing = self._held.select(pl.col([name for name in some if nulls[name]]).is_null())
+        for name in names:
+            found = hashed[name].to_numpy() if name in some else np.zeros(len(self), dtype=np.uint64)
+            if name in missing.columns:
+                found = np.where(missing[name].to_numpy(), np.uint64(0), found)
+            self._cache[f"hash {name}"] = self._in_order(found)
 
     def numbers_of(self, name: str, spans: SpanIds) -> Hashes:
         """A column of span ids as numbers."""
