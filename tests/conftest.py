@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from pipeline.embedded import Database, MockKafka, embedded_database
 
@@ -13,6 +14,10 @@ def _journal_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AFTERMATH_JOURNAL_DIR", str(tmp_path_factory.mktemp("journal")))
         yield
+
+
+settings.register_profile("any machine", deadline=None)  # how long an example takes says nothing where others work too
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "SECURITY.md").read_text()
 ROWS = 28
 PARTS = {  # a row may be called not applicable only while the folder or file of its part is missing
-    "live pages": "web",
     "CSV exports": "sinks/csv.py",
-    "controls": "alerts/controls.py",
 }
 
 

@@ -12,6 +12,8 @@ from playwright.sync_api import Page, expect, sync_playwright
 from pipeline.demo.recording import recording_of
 from pipeline.demo.story import story
 from pipeline.embedded import Database
+from reports.postmortem.build import build
+from reports.postmortem.formats import FORMATS
 from schemas.incidents import Incident
 from sinks.clickhouse import incidents as stored
 from sinks.clickhouse.client import Client
@@ -116,7 +118,8 @@ def _picture(page: Page, name: str) -> None:
 
 
 def _write(client: Client, incidents: list[Incident]) -> None:
-    client.insert_frame("incidents", incident_frame(incidents), f"web {incidents[0].revision}")
+    for table in ("incidents", "incident_revisions"):
+        client.insert_frame(table, incident_frame(incidents), f"web {incidents[0].revision}")
     client.insert_frame("incident_timeline", timeline_frame(incidents), f"web {incidents[0].revision}")
 
 
@@ -180,6 +183,13 @@ def _hostile(page: Page, server: Served, client: Client, incident: Incident, see
     page.locator("canvas.wide").hover()
     page.goto(f"{server.url}/#/agent/{'%3Cscript%3E'}")
     _main(page, "<script>")
+    paper = page.context.new_page()
+    paper.set_content(FORMATS["html"].render(build(client, bad[0].incident_id, bad[0].revision)))
+    seen.texts["hostile postmortem"] = paper.locator("main").inner_text()
+    seen.numbers["paper"] = paper.evaluate(
+        "document.querySelectorAll('script, iframe, img, [onload], [onerror]').length + (window.hit === undefined ? 0 : 1)"
+    )
+    paper.close()
     seen.numbers["hits"] = page.evaluate("window.hit === undefined ? 0 : 1")
     seen.numbers["frames"] = page.evaluate(
         "document.querySelectorAll('main script, main iframe, main img, main svg, main style').length"
@@ -243,6 +253,8 @@ def test_an_agent_is_paused_and_goes_on(seen: Seen) -> None:
 def test_a_hundred_payloads_are_text(seen: Seen) -> None:
     assert len(PAYLOADS) == 100
     assert (seen.numbers["hits"], seen.numbers["frames"]) == (0, 0)
+    assert seen.numbers["paper"] == 0
+    assert PAYLOADS[0] in seen.texts["hostile postmortem"]
     for payload in PAYLOADS[:9]:
         assert payload.strip() in seen.texts["hostile"]
 
