@@ -90,6 +90,9 @@ class Settings(BaseSettings):
     pane_seconds: int = Field(5, ge=1, le=60)
     tenant: str = Field("default", min_length=1, max_length=100)  # of OpenTelemetry that names none
     agent_accounts: tuple[str, ...] = ()  # shell patterns of the user names that agents have in audit logs
+    schema_registry_url: str | None = None  # reads Confluent's wire format on our three topics too
+    schema_registry_user: str = ""
+    schema_registry_password: SecretStr = NO_SECRET
     web_port: int | None = Field(None, ge=0, le=65535)  # the live page; usual is 8420
     web_host: str = "127.0.0.1"
     web_hosts: tuple[str, ...] = ()  # further names people reach it by, as behind a proxy

@@ -16,6 +16,7 @@ from pipeline.settings import Settings
 from pipeline.stages.base import Fail
 from pipeline.stages.batching import BatchingStage, Rows, TableWriter
 from pipeline.stages.publish import Outgoing
+from pipeline.stages.unframing import Unframing
 from schemas.codecs.blocks import decode_batch
 from schemas.errors import Reason, Rejected
 from schemas.events import TOPIC_RECORDS
@@ -33,6 +34,7 @@ class Archive(BatchingStage[Lateness]):
     def __init__(self, settings: Settings, fail: Fail, *, writer: TableWriter, rules: TimeRules) -> None:
         super().__init__(settings, fail, writer=writer)
         self._rules = rules
+        self._unframing = Unframing(settings)
 
     def remember(self, element: Element) -> Lateness:
         return Lateness(self._rules)
@@ -42,6 +44,7 @@ class Archive(BatchingStage[Lateness]):
         await super().open()
 
     async def take(self, element: Element) -> Awaitable[None] | None:
+        element = await self._unframing.read(element, self)
         effect = await super().take(element)
         letters = [
             Outgoing(DEAD_LETTERS.name, set_aside_message(record, element, self.name), element.topic.encode())

@@ -118,6 +118,11 @@ class Stage(ABC, Generic[Memory]):
     # -- running
 
     @property
+    def is_closing(self) -> bool:
+        """Whether it was told to stop: what waits should give up."""
+        return self._is_closing
+
+    @property
     def consumer(self) -> BatchConsumer:
         """The consumer. Raises RuntimeError before `start`."""
         if self.app is None:

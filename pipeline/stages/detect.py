@@ -25,6 +25,7 @@ from pipeline.stages.dead_letter_stop import RejectedWatch
 from pipeline.stages.limits_log import LimitsLog
 from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.saving import SavingStage
+from pipeline.stages.unframing import Unframing
 from schemas.codecs import TICK
 from schemas.codecs.blocks import decode_batch
 from schemas.codecs.single import encode_record
@@ -59,6 +60,7 @@ class Detect(SavingStage[Partition]):
         self._rules = rules
         self._now = now
         self._publisher: Publisher | None = None
+        self._unframing = Unframing(settings)
         self._ticked: dict[tuple[str, int], int] = {}
 
     @property
@@ -94,6 +96,7 @@ class Detect(SavingStage[Partition]):
         memory.newest_ingest_time = max(0, memory.operator.panes.lateness.newest)
 
     async def take(self, element: Element) -> Awaitable[None]:
+        element = await self._unframing.read(element, self)
         partition = self.memory(element)
         if not self.settings.recorded:
             partition.operator.limits = await self._limits.current()
