@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.frontier import Element
@@ -90,6 +90,7 @@ def test_one_message_is_found_in_few_deaths_and_alone_given_up(folder: Path, mes
     assert len(found) == messages - 1
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     sizes=st.lists(st.integers(1, 300), min_size=1, max_size=4),
     poison=st.sets(st.integers(0, 400), max_size=3),
