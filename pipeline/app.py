@@ -35,6 +35,7 @@ from alerts.page import Links, Pages
 from alerts.receivers import ReceiverConfig, build
 from alerts.routing.files import load_routes
 from alerts.rules.files import SHIPPED, load_rules, require_receivers
+from alerts.rules.queries import MOST_ROWS
 from pipeline.clock import now_micros
 from pipeline.core.panes import TimeRules
 from pipeline.health_http import health_application
@@ -70,6 +71,7 @@ EXIT_STOPPED, EXIT_CRASHED, EXIT_WATCHDOG, EXIT_DEADLINE = 0, 1, 70, 75
 SWITCH_SECONDS = 0.0005
 DRAIN_SHARE = 0.6  # of the time to stop: for what is in hand; the rest is for leaving the groups
 READY_SECONDS = 60.0
+ANSWER_GRACE_SECONDS = 5.0  # beyond the time limit of a question: the server ends it first
 
 
 def build_stage(
@@ -101,7 +103,14 @@ def build_stage(
             receivers = build(receiver_configs(settings), now=now_micros, stream=out, pages=pages)
             watch = RuleWatch(settings.rules_dir or SHIPPED, check)
             return Notify(
-                settings, fail, rules=alert_rules, receivers=receivers, routes=routes, watch=watch, pages=pages
+                settings,
+                fail,
+                rules=alert_rules,
+                receivers=receivers,
+                routes=routes,
+                watch=watch,
+                pages=pages,
+                ask=partial(_ask, settings),
             )
     raise ConfigurationError(f"There is no stage {name[:40]!r}; there are {', '.join(STAGE_NAMES)}.")
 
@@ -120,6 +129,26 @@ def links(settings: Settings) -> Links:
         return Links(**dict(settings.links))
     except ValueError as error:
         raise ConfigurationError(f"The links of pages are configured wrongly: {error}") from None
+
+
+def _ask(settings: Settings, sql: str, seconds: float) -> list[dict[str, Any]]:
+    """A question of a query rule, on a connection of its own: they are few, and a server may come and go."""
+    from sinks.clickhouse.client import connect
+
+    is_reader = bool(settings.clickhouse_reader)
+    password = settings.clickhouse_reader_password if is_reader else settings.clickhouse_password
+    client = connect(
+        settings.clickhouse_url,
+        settings.clickhouse_reader if is_reader else settings.clickhouse_user,
+        password.get_secret_value(),
+        settings.clickhouse_database,
+        ca_file=settings.clickhouse_ca_file,
+        timeout=seconds + ANSWER_GRACE_SECONDS,
+    )
+    try:
+        return client.ask(sql, seconds, MOST_ROWS + 1)
+    finally:
+        client.close()
 
 
 class Pipeline:

@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     clickhouse_ca_file: Path | None = None  # authorities to trust, PEM; without it those of the system
     clickhouse_user: str = "default"
     clickhouse_password: SecretStr = NO_SECRET
+    clickhouse_reader: str = ""  # a user that may only read, for query rules; without one the user above asks
+    clickhouse_reader_password: SecretStr = NO_SECRET
     clickhouse_cluster: str = ""  # of replicas: `setup` then makes Replicated tables ON CLUSTER
     clickhouse_database: str = Field("aftermath", pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
     recorded: bool = False  # the topics hold recorded data: record times are the player's, and nobody appends ticks

@@ -14,6 +14,7 @@ from alerts.controls import RuleAction
 from alerts.durations import Duration
 from alerts.rules.conditions import Condition
 from alerts.rules.fields import field
+from alerts.rules.queries import MARK, Query
 from alerts.rules.templates import Template, render
 from schemas.incidents import Incident, Severity
 from schemas.times import parse_time
@@ -97,7 +98,8 @@ class Rule(BaseModel):
 
     id: RuleId
     title: Line
-    when: Annotated[dict[str, Condition], Field(min_length=1)]
+    when: dict[str, Condition] = {}
+    query: Query | None = None  # instead of `when`: rows of ClickHouse are alerts (queries.py)
     times: Times | None = None
     for_: Duration = Field(default=0, alias="for")
     keep_firing_for: Duration = 0
@@ -152,8 +154,18 @@ class Rule(BaseModel):
             raise ValueError(f"{SHADOW} is not a receiver; write `mode: {SHADOW}`")
         return value
 
+    @model_validator(mode="after")
+    def _asks_something(self) -> "Rule":
+        if (not self.when) == (self.query is None):
+            raise ValueError("a rule has either `when`, with one condition at least, or `query`")
+        return self
+
     def matches(self, incident: Incident) -> bool:
-        """Whether all conditions hold for this revision."""
+        """Whether all conditions hold for this revision; of a query rule, whether it is one of its rows."""
+        if self.query is not None:
+            return incident.fingerprint.startswith(f"{MARK}{self.id}.")
+        if incident.fingerprint.startswith(MARK):
+            return False
         return all(condition.holds(incident) for condition in self.when.values())
 
     @property

@@ -43,6 +43,7 @@ from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.acting import Acting
 from pipeline.stages.again import Again, Place, place_of
+from pipeline.stages.asking import Ask, Asking
 from pipeline.stages.base import Fail, Stage
 from pipeline.stages.dispatch import Dispatch
 from pipeline.stages.publish import Outgoing, Publisher
@@ -87,6 +88,7 @@ class Notify(Stage[None]):
         routes: Routes | None = None,
         watch: RuleWatch | None = None,
         pages: Pages | None = None,
+        ask: Ask | None = None,
         now: Callable[[], int] = now_micros,
     ) -> None:
         super().__init__(settings, fail)
@@ -105,6 +107,7 @@ class Notify(Stage[None]):
         self._flushing: asyncio.Task[None] | None = None
         self._acting = Acting(settings.kafka_connection, self._rules)
         self._outbox = Outbox(self._rules)
+        self._asking = None if ask is None else Asking(ask, now, self._tell_row, self._is_first)
         self._turns: dict[Place, _Turn] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._retrying: dict[str, str] = {}  # dedup key -> receiver
@@ -121,6 +124,8 @@ class Notify(Stage[None]):
             self.run_beside(self._listen(), "listen")
         if self._watch is not None:
             self.run_beside(self._watch_rules(self._watch), "watch rules")
+        if self._asking is not None:
+            self.run_beside(self._asking.run(), "query rules")
 
     async def close(self) -> None:
         await self._stop_dispatch()
@@ -139,6 +144,8 @@ class Notify(Stage[None]):
             self._outbox.restore(decode(value)[1])
         self._again.restore(self._outbox.open_ones())
         await self._start_dispatch(router)
+        if self._asking is not None:
+            self._asking.use(self._rules, self._outbox.records())
         for record in self._outbox.open_ones():
             if record.rule == RULE_ID and record.incident_id != self._broken:
                 await self._tell_of_rules(record.incident_id, ())
@@ -169,6 +176,8 @@ class Notify(Stage[None]):
                     self._acting.use(self._rules)
                     self._dispatch.router.use(self._rules)
                     await self._look_back()
+                    if self._asking is not None:
+                        self._asking.use(self._rules, self._outbox.records())
                     log.warning("notify goes by changed rules: %s", ", ".join(rule.id for rule in changed.rules))
                 if changed.faults:
                     log.error("the alert rules cannot be used, those before are in force: %s", changed.faults[0])
@@ -178,9 +187,17 @@ class Notify(Stage[None]):
                     await self._tell_of_rules(before, ())
 
     async def _tell_of_rules(self, incident_id: str, faults: Sequence[str]) -> None:
-        """One worker does: the one that reads partition 0."""
-        if any(partition == 0 for _, partition in self.consumer.frontiers()):
+        if self._is_first():
             await self._decide(broken(incident_id, self.settings.tenant, self._now(), faults), 0)
+
+    async def _tell_row(self, incident: Incident) -> None:
+        """A row of a query rule: from here on an alert like every other."""
+        async with self._turn:
+            await self._decide(incident, 0)
+
+    def _is_first(self) -> bool:
+        """Whether this is the one worker that does what is to be done once: it reads partition 0."""
+        return self._dispatch is not None and any(partition == 0 for _, partition in self.consumer.frontiers())
 
     async def _start_dispatch(self, router: Router) -> None:
         async for value in read_whole_topic(self.settings.kafka_connection, ONCALL):

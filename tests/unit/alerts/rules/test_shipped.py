@@ -33,6 +33,7 @@ def test_each_incident_matches_the_rule_of_its_kind_alone(kind: str, severity: S
 def test_agents_page_and_the_rest_are_tickets() -> None:
     assert {rule.id: rule.mode for rule in RULES} == {
         "agent_caused_failure": "page",
+        "budget_exhausted_soon": "ticket",
         "feedback_loop": "page",
         "governance_breach": "ticket",
         "infrastructure_failure": "ticket",
@@ -51,7 +52,7 @@ def test_every_runbook_is_there() -> None:
 
 
 def test_the_example_of_the_readme_is_a_sound_rule(tmp_path_factory: pytest.TempPathFactory) -> None:
-    example, _changed = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    example, _query, _changed = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     folder = tmp_path_factory.mktemp("rules")
     (folder / "checkout_agents.yml").write_text(example)
     assert check_rules(folder) == []
