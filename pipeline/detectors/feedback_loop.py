@@ -63,8 +63,8 @@ class Memory:
             wasted=("int64", 0),  # calls wasted by loops that are over
         )
         self.watches: BySlot = BySlot()  # slot -> Watch
-        self.spans = index.spans
-        self.spans.kept_in(lambda: self.columns["span"])
+        self.index = index
+        index.spans.kept_in(lambda: self.columns["span"])
         index.attach(self.columns)
         index.attach(self.watches)
 
@@ -181,7 +181,7 @@ def _judge_calls(rows: Rows, calls: Slots, totals: Any, memory: Memory, limits: 
                     if not is_suspect[place]:
                         continue
                     parent = int(parent_before[at])
-                    watch = _begin(place, first, new, both, totals, before[slot], parent, parents, memory.spans)
+                    watch = _begin(place, first, new, both, totals, before[slot], parent, parents, memory.index.spans)
                 signals += watch.judge(
                     content[place],
                     int(call[place]),
