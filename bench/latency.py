@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import quantiles
@@ -128,17 +128,24 @@ def publish(load: Load, kafka: str) -> tuple[dict[str, int], float]:
 
 
 @contextmanager
-def worker(kafka: str, database: Database, core: int, log: Path) -> Iterator[None]:
-    """The three stages, as a worker runs them."""
+def worker(
+    kafka: str,
+    database: Database,
+    core: int,
+    log: Path,
+    names: Sequence[str] = ("detect", "correlate", "record"),
+    url: str = "",
+) -> Iterator[int]:
+    """Some stages, as a worker runs them; its process. url: another way to the database."""
     password = str(database.password)
     environment = os.environ | {
         "AFTERMATH_KAFKA": kafka,
-        "AFTERMATH_CLICKHOUSE_URL": database.url,
+        "AFTERMATH_CLICKHOUSE_URL": url or database.url,
         "AFTERMATH_CLICKHOUSE_USER": database.user,
         "AFTERMATH_CLICKHOUSE_PASSWORD": password,
         "AFTERMATH_CONFIG": os.devnull,
     }
-    stages = [word for stage in ("detect", "correlate", "record") for word in ("--stage", stage)]
+    stages = [word for stage in names for word in ("--stage", stage)]
     with log.open("w") as out:
         process = subprocess.Popen(
             ["taskset", "--cpu-list", str(core), sys.executable, "-m", "pipeline.cli", "run", *stages],
@@ -146,7 +153,7 @@ def worker(kafka: str, database: Database, core: int, log: Path) -> Iterator[Non
         )  # fmt: skip
         try:
             time.sleep(JOIN_SECONDS)
-            yield
+            yield process.pid
             if process.poll() is not None:
                 raise RuntimeError(f"the worker ended with {process.returncode}: {log.read_text()[-2_000:]}")
         finally:
