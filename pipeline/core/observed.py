@@ -29,6 +29,8 @@ ACTION_COLUMNS = (
     "approval", "approved_by", "summary", "expects", "partition", "offset",
 )  # fmt: skip
 
+COPIED = tuple(name for name in ACTION_COLUMNS if name not in ("approval", "approved_by", "event_time"))
+
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 # the last chat, and when and in which chat the context was last cut
 Context = tuple[str | None, tuple[int, str | None] | None]
@@ -269,7 +271,7 @@ def _action(
 ) -> Action:
     granted, by = approval if approval is not None else (row["approval"], None)
     return Action(
-        **{name: row[name] for name in ACTION_COLUMNS if name not in ("approval", "approved_by", "event_time")},
+        **{name: row[name] for name in COPIED},
         approval=granted,
         approved_by=row["approved_by"] or by,
         end_time=row["event_time"],
