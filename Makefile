@@ -2,6 +2,7 @@
 # (exact versions with hashes; one file that both uv and pip read), and again only when that file changes.
 
 PYTHON ?= python3
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -11,8 +12,8 @@ READY := $(VENV)/.ready
 demo: $(READY)
 	@$(BIN)/aftermath demo $(ARGS)
 
-test: check
-	$(BIN)/python -m pytest $(ARGS)
+test: check # much of it waits; JOBS=0 runs it in one process
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak $(ARGS)

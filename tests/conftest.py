@@ -1,11 +1,45 @@
 """What several suites share: one embedded broker and one embedded database for the whole session."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from pipeline.embedded import Database, MockKafka, embedded_database
+from tests.services.used import USED
+
+SERVICES = "tests/services/"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several processes share the tests: a file stays whole, and so do the services, whose topics are the same."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Whole(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return SERVICES if nodeid.startswith(SERVICES) else super()._split_scope(nodeid)
+
+    return Whole(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["used"] = USED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A process that ran some of the tests has ended."""
+    USED.update(getattr(node, "workeroutput", {}).get("used", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if USED:
+        terminalreporter.section("real parts")
+        for part, says in USED.items():
+            terminalreporter.write_line(f"{part}: {says}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -19,20 +19,13 @@ from tests.services.clickhouse_server import RealClickHouse, given, in_docker
 from tests.services.containers import engine_lacks
 from tests.services.kafka_server import NoKafkaError, RealKafka, fresh_topics
 from tests.services.kafka_server import real_kafka as any_real_kafka
+from tests.services.used import USED
 
-USED: dict[str, str] = {}
 NEEDS_SERVER = "needs_server: needs users, roles or policies of a ClickHouse server; left out where there is none"
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", NEEDS_SERVER)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if USED:
-        terminalreporter.section("real parts")
-        for part, says in USED.items():
-            terminalreporter.write_line(f"{part}: {says}")
 
 
 def leave_out(part: str, reason: str) -> NoReturn:

@@ -30,8 +30,9 @@ from schemas.signals import Reduced, Signal
 from schemas.topics import INPUTS, SIGNALS
 from tests.builders import span
 from tests.services.certificates import Authority
-from tests.services.conftest import USED, leave_out
+from tests.services.conftest import leave_out
 from tests.services.secure_kafka import MECHANISMS, PASSWORD, SecureKafka
+from tests.services.used import USED
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
 WRONG = "wrong-horse-91ab"
