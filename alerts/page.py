@@ -104,7 +104,7 @@ def _lines(notification: Notification, incident: Incident, rule: Rule | None) ->
     cause = incident.attribution
     if cause.verdict != "undetermined":
         yield "cause", f"{cause.verdict}, {cause.probability:.0%}"
-    if cause.ranked:
+    if cause.ranked and cause.verdict not in ("infrastructure", "undetermined"):  # else nobody's change began it
         first = cause.ranked[0]
         resource = f" on {first.resource}" if first.resource else ""
         yield "began with", f"{first.kind}{resource} at {format_time(first.event_time)}; {first.shows}".rstrip("; ")

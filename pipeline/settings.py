@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -28,6 +29,7 @@ CONFIG_FILE = Path("aftermath.toml")
 StageName = Literal["ingest", "detect", "correlate", "record", "archive", "notify"]
 STAGE_NAMES: tuple[StageName, ...] = ("ingest", "detect", "correlate", "record", "archive", "notify")
 MEGABYTE = 1 << 20
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # no network
 OURS = "Value error, "  # how pydantic begins what our own checks say
 
 
@@ -180,7 +182,9 @@ class Settings(BaseSettings):
             found.append(
                 "The Kafka login goes over the network in clear: set AFTERMATH_KAFKA_TLS=true and its TLS port."
             )
-        if self.clickhouse_password.get_secret_value() and not self.clickhouse_url.startswith("https:"):
+        url = urlsplit(self.clickhouse_url)
+        is_far = url.scheme != "https" and url.hostname not in LOOPBACK
+        if self.clickhouse_password.get_secret_value() and is_far:
             found.append(
                 "The ClickHouse password goes over the network in clear: use https:// in AFTERMATH_CLICKHOUSE_URL."
             )

@@ -1,6 +1,7 @@
 """The routes of the live page. Reading goes to ClickHouse, in threads; what happens comes from the hub.
 
 /                                 the page
+/incidents/ID                     the page, at this incident: what a page's link says
 /static/NAME                      its script and style
 /api/overview                     open incidents, agents by what they use, pages of the day
 /api/incidents/ID                 one incident, its timeline, its pages
@@ -14,6 +15,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 import orjson
 from aiohttp import web
@@ -69,6 +71,7 @@ class Page:
         self._turn = asyncio.Lock()  # one query at a time: a page must never slow the database of the pipeline down
         self.application = web.Application(middlewares=[guarded(token, hosts)])
         self.application.router.add_get("/", self._index)
+        self.application.router.add_get("/incidents/{id}", self._link)
         self.application.router.add_get("/static/{name}", self._static)
         self.application.router.add_get("/api/overview", self._overview)
         self.application.router.add_get("/api/incidents/{id}", self._incident)
@@ -79,6 +82,9 @@ class Page:
 
     async def _index(self, _: web.Request) -> web.Response:
         return web.Response(body=(STATIC / "index.html").read_bytes(), content_type="text/html", charset="utf-8")
+
+    async def _link(self, request: web.Request) -> web.Response:
+        return web.Response(status=303, headers={"Location": f"/#/incident/{quote(request.match_info['id'], safe='')}"})
 
     async def _static(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]

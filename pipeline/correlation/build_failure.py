@@ -125,7 +125,8 @@ def _title(case: Case, judged: Judged, topology: Topology) -> str:
 
 def _summary(case: Case, judged: Judged, action: Action | None, gaps: tuple[ContextGap, ...], ledger: Ledger) -> str:
     attribution = judged.attribution
-    parts = [f"{len(case.symptoms)} resources show symptoms since {format_time(case.started_at)}"]
+    show = "resource shows" if len(case.symptoms) == 1 else "resources show"
+    parts = [f"{len(case.symptoms)} {show} symptoms since {format_time(case.started_at)}"]
     sure = f"{attribution.probability:.0%}"
     if judged.responsible:
         first = judged.responsible[0]
@@ -135,7 +136,7 @@ def _summary(case: Case, judged: Judged, action: Action | None, gaps: tuple[Cont
     else:
         parts.append("verdict undetermined: no candidate explains it clearly better than the others")
     if action is not None and action.summary:
-        parts.append(f"the agent believed: {action.summary[:200]}")
+        parts.append(f"the agent believed: {action.summary[:200].rstrip('.')}")
     known = {fact.fact_id: fact for fact in ledger.facts.values()}
     missed = [gap for gap in gaps if gap.class_ in GAPS and gap.class_ != "seen_not_used"]
     for gap in missed:

@@ -47,7 +47,7 @@ def test_setup_creates_what_is_missing_once_and_doctor_is_content(
     assert main(["doctor", "--json"]) == 0
     checks = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [(check["check"], check["level"]) for check in checks if not check["check"].startswith("group ")] == [
-        ("settings", "ok"), ("defaults", "ok"), ("in clear", "warn"), ("packages", "ok"), ("limits", "ok"),
+        ("settings", "ok"), ("defaults", "ok"), ("packages", "ok"), ("limits", "ok"),
         ("alert rules", "ok"), ("receiver console", "warn"), ("Kafka", "ok"), ("topics", "ok"),
         ("ClickHouse", "ok"), ("clock", "ok"), ("migrations", "ok"),
     ]  # fmt: skip

@@ -78,6 +78,8 @@ async def test_the_link_is_exchanged_for_a_cookie_that_scripts_and_other_sites_d
         async with session.get(f"{made.url}/") as answer:
             assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
             assert "http" not in (await answer.text()).replace("http-equiv", ""), "nothing is loaded from elsewhere"
+        async with session.get(f"{made.url}/incidents/9c0e%2F5b", allow_redirects=False) as answer:
+            assert (answer.status, answer.headers["Location"]) == (303, "/#/incident/9c0e%2F5b")
         async with session.get(f"{made.url}/static/..%2f__init__.py") as answer:
             assert answer.status == 404
         async with session.get(f"{made.url}/api/incidents/x/lanes?from=a&to=1") as answer:

@@ -93,12 +93,13 @@ def test_what_cannot_work_is_refused_with_what_to_do(settings: dict[str, object]
 
 
 def test_a_password_without_tls_is_said_once_each_and_one_over_tls_is_not() -> None:
-    in_clear = load_settings(**LOGIN, clickhouse_password=OURS).in_clear()
+    in_clear = load_settings(**LOGIN, clickhouse_password=OURS, clickhouse_url="http://db:8123").in_clear()
     assert [sentence.split(" goes")[0] for sentence in in_clear] == ["The Kafka login", "The ClickHouse password"]
     assert (
         load_settings(**LOGIN, kafka_tls=True, clickhouse_password=OURS, clickhouse_url="https://db").in_clear() == []
     )
     assert load_settings().in_clear() == []
+    assert load_settings(clickhouse_password=OURS).in_clear() == [], "what does not leave the machine"
 
 
 def test_what_is_embedded_is_reached_in_clear_whatever_is_set_for_others(monkeypatch: pytest.MonkeyPatch) -> None:

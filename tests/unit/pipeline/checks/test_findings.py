@@ -77,6 +77,7 @@ def test_settings_are_shown_those_that_were_changed_first_and_secrets_masked(mon
         kafka_mechanism="PLAIN",
         kafka_user="worker",
         kafka_password=SECRET,
+        clickhouse_url="http://db:8123",
         clickhouse_password=SECRET,
         otlp_token=SECRET,
         receivers={"hook": {"kind": "webhook", "url": f"https://hook.example/{SECRET}"}},
@@ -84,7 +85,7 @@ def test_settings_are_shown_those_that_were_changed_first_and_secrets_masked(mon
     changed, defaults, *in_clear = settings_shown(settings)
     assert changed.says == (
         "kafka=broker:9093, kafka_mechanism=PLAIN, kafka_user=worker, kafka_password=****,"
-        " clickhouse_password=****, otlp_token=****, receivers={hook: webhook}"
+        " clickhouse_url=http://db:8123, clickhouse_password=****, otlp_token=****, receivers={hook: webhook}"
     )
     assert "kafka_key_password=none" in defaults.says
     assert [finding.level for finding in in_clear] == ["warn", "warn"]
