@@ -101,6 +101,8 @@ QUERIES = {
     "pages_by_rule": f"SELECT * FROM pages_by_rule WHERE {MINE}",
     "time_to_respond": f"SELECT * FROM time_to_respond WHERE {MINE} LIMIT 50",
     "what_we_knew_at": f"SELECT * FROM what_we_knew_at(at = '2026-03-05 12:00:00') WHERE {MINE} LIMIT 50",
+    "agents_held_back": f"SELECT * FROM agents_held_back WHERE {MINE}",
+    "notifications_not_sent": f"SELECT * FROM notifications_not_sent WHERE {MINE} LIMIT 50",
     "late_and_unreadable_daily": "SELECT * FROM late_and_unreadable_daily",
 }
 

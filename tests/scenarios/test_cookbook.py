@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from bench.views import QUERIES
 from sinks.clickhouse.client import Client
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(300)]
@@ -62,6 +63,7 @@ def test_every_view_is_explained_and_has_an_example(demo: Client) -> None:
     assert len(views) > 20
     assert [name for name, comment in views.items() if not comment] == []
     assert [name for name in views if not re.search(rf"FROM {name}\b", page)] == []
+    assert set(QUERIES) == set(views)  # and its time is measured
 
 
 def test_every_table_and_column_is_explained_and_has_a_time_to_live_or_is_kept(demo: Client) -> None:

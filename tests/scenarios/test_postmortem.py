@@ -63,10 +63,27 @@ def _read(client: Client) -> Read:
     read.found["more"] = [f"{finding.line} {finding.says}" for finding in verify(client, more)]
     read.found["sql"] = [finding.says for finding in verify(client, text.replace("LIMIT 1", "LIMIT 2"))]
     failure = read.documents["agent_caused_failure"]
+    read.found["acknowledged"] = _acknowledged(client, failure)
     told = stored.by_id(client, failure.incident_id).evidence
     for event in {(event.type, event.topic, event.resource): event for event in told}.values():  # one of each, for time
         read.without.append(_without(client, failure, event))
     return read
+
+
+def _acknowledged(client: Client, document: Document) -> list[str]:
+    """What the postmortem says of it once somebody took the incident; the word is then taken back."""
+    client.command(
+        "INSERT INTO acknowledgements (tenant, incident_id, acknowledged_at, acknowledged_by) "
+        f"VALUES ('acme', '{document.incident_id}', '2026-03-02 14:15:00', 'mo')"
+    )
+    after = build(client, document.incident_id, document.revision)
+    client.command("TRUNCATE TABLE acknowledgements")
+    return [
+        one.cells[0]
+        for chapter in after.chapters
+        for one in chapter.statements
+        if one.template == "response.acknowledged"
+    ]
 
 
 def _without(client: Client, document: Document, event: Any) -> tuple[str, set[int], set[int], set[int]]:
@@ -126,6 +143,10 @@ def test_a_sentence_without_a_source_is_found_with_its_line(read: Read) -> None:
     assert "a sentence without a source" in found
     assert "It was the weather." in found
     assert int(found.split()[0]) > 10
+
+
+def test_an_acknowledgement_is_told_with_its_time(read: Read) -> None:
+    assert read.found["acknowledged"] == ["Acknowledged at 14:15:00, 3 min after it began."]
 
 
 def test_a_query_that_was_changed_in_the_file_is_found(read: Read) -> None:

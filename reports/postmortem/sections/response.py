@@ -44,7 +44,9 @@ ORDER BY at, n.dedup_key LIMIT 1""",
 ACKNOWLEDGED = Template(
     name="response.acknowledged",
     sql=f"""WITH {INCIDENT}
-SELECT acknowledged_at AS at, started_at FROM i WHERE acknowledged_at IS NOT NULL""",
+SELECT a.acknowledged_at AS at, i.started_at AS started_at
+FROM acknowledgements AS a FINAL CROSS JOIN i
+WHERE a.tenant = i.tenant AND a.incident_id = i.incident_id LIMIT 1""",
     rests_on=(THE_INCIDENT,),
     say=lambda row: (f"Acknowledged {_after(row)}.",),
     missing=lambda _: ("Acknowledged: not observed: no acknowledgement was recorded.",),
