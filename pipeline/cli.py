@@ -140,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     roundup = commands.add_parser("roundup", help="the weekly roundup: metrics, drift, security and governance")
     roundup.add_argument("--week", metavar="W", help="the ISO week, as 2026-W47; default: the last whole one")
     roundup.add_argument("--format", choices=("md", "html", "json"), default="md", help="default: md")
+    roundup.add_argument("--to", metavar="RECEIVER", help="send it, as text and HTML, by a receiver of kind email")
 
     lint = commands.add_parser("lint", help="what a postmortem must not say: money, words that sell, blame")
     lint.add_argument("files", nargs="+", type=Path, metavar="FILE")

@@ -55,7 +55,16 @@ class EmailReceiver:
 
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """One conversation with the relay, in a thread."""
-        message = self._message(notification, incident, others)
+        return await self._sent(self._message(notification, incident, others))
+
+    async def send_document(self, title: str, text: str, html: str, key: str, at: int) -> Delivery:
+        """A document as text, and as HTML for readers that show it. key: names it, so that twice is shown once."""
+        message = self._headed(title, key, at)
+        message.set_content(text, cte="quoted-printable")
+        message.add_alternative(html, subtype="html", cte="quoted-printable")
+        return await self._sent(message)
+
+    async def _sent(self, message: EmailMessage) -> Delivery:
         place = f"{self._url.host}:{self._port}"
         try:
             async with asyncio.timeout(self._config.timeout_seconds * 3):  # each step has the time-out of its own
@@ -83,20 +92,26 @@ class EmailReceiver:
 
     def _message(self, notification: Notification, incident: Incident, others: Told) -> EmailMessage:
         page = self._pages.of(notification, incident, others)
-        host = (self._config.sender or "").rpartition("@")[2]
-        message = EmailMessage(policy=SMTP)
-        message["Subject"] = clip(f"{page.headline}: {page.title}", LONGEST_SUBJECT)
-        message["From"] = self._config.sender or ""
-        message["To"] = ", ".join(self._recipients)
-        message["Date"] = format_datetime(to_datetime(notification.at))
-        message["Message-ID"] = f"<{notification.dedup_key}@{host}>"
-        message["Auto-Submitted"] = "auto-generated"
+        message = self._headed(f"{page.headline}: {page.title}", notification.dedup_key, notification.at)
         if notification.transition == "resolved":
             first = dedup_key(notification.rule, notification.incident_id, notification.receiver, "firing")
-            message["In-Reply-To"] = message["References"] = f"<{first}@{host}>"
+            message["In-Reply-To"] = message["References"] = self._id(first)
         text = fitted(page, lambda shorter: block(shorter).encode("utf-8", "replace"), self._config.max_bytes)
         message.set_content(text.decode(), cte="quoted-printable")
         return message
+
+    def _headed(self, subject: str, key: str, at: int) -> EmailMessage:
+        message = EmailMessage(policy=SMTP)
+        message["Subject"] = clip(subject, LONGEST_SUBJECT)
+        message["From"] = self._config.sender or ""
+        message["To"] = ", ".join(self._recipients)
+        message["Date"] = format_datetime(to_datetime(at))
+        message["Message-ID"] = self._id(key)
+        message["Auto-Submitted"] = "auto-generated"
+        return message
+
+    def _id(self, key: str) -> str:
+        return f"<{key}@{(self._config.sender or '').rpartition('@')[2]}>"
 
     def _deliver(self, message: EmailMessage) -> int:
         """Blocks. How many recipients were refused; none taken at all is an exception."""

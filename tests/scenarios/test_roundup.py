@@ -3,15 +3,19 @@
 UPDATE_GOLDEN=1 writes the files anew: read them before you commit.
 """
 
+import asyncio
 import json
 import os
 import re
 import uuid
 from collections.abc import Iterator
+from email.message import EmailMessage
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from pipeline.cli import main
 from pipeline.embedded import Database
 from reports.lint import lint, load_rules
 from reports.roundup.build import Roundup, build
@@ -20,6 +24,7 @@ from schemas.errors import UsageError
 from sinks.clickhouse import migrations
 from sinks.clickhouse.client import Client, connect
 from tests.scenarios.weeks import WEEK, fill
+from tests.unit.alerts.receivers.test_email import Relay, listening
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(300)]
 GOLDEN = Path(__file__).parent / "golden"
@@ -89,3 +94,31 @@ def test_a_week_without_anything_says_so(weeks: Client) -> None:
 def test_what_is_no_week_is_refused(weeks: Client, name: str) -> None:
     with pytest.raises(UsageError, match="as 2026-W47"):
         build(weeks, name)
+
+
+async def test_it_is_sent_by_a_receiver_of_kind_email_and_by_no_other(
+    weeks: Client, roundup: Roundup, clickhouse: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    relay = Relay()
+    async with listening(relay) as port:
+        for name, value in {
+            "CLICKHOUSE_URL": clickhouse.url,
+            "CLICKHOUSE_PASSWORD": clickhouse.password,
+            "CLICKHOUSE_DATABASE": weeks.database,
+            "RECEIVERS__MAIL__KIND": "email",
+            "RECEIVERS__MAIL__URL": f"smtp://127.0.0.1:{port}",
+            "RECEIVERS__MAIL__SENDER": "aftermath@example.com",
+            "RECEIVERS__MAIL__RECIPIENTS": '["lead@example.com"]',
+            "RECEIVERS__MAIL__ALLOW_PRIVATE": "true",
+            "RECEIVERS__LOG__KIND": "console",
+        }.items():
+            monkeypatch.setenv(f"AFTERMATH_{name}", value)
+        assert await asyncio.to_thread(main, ["roundup", "--week", WEEK, "--to", "mail"]) == 0
+        assert await asyncio.to_thread(main, ["roundup", "--week", WEEK, "--to", "log"]) == 2
+        relay.answers["MAIL"] = "550 no"
+        assert await asyncio.to_thread(main, ["roundup", "--week", WEEK, "--to", "mail"]) == 3
+    (mail,) = relay.mails
+    assert mail["Subject"] == f"Weekly roundup {WEEK}"
+    text = cast(EmailMessage, next(mail.iter_parts())).get_content().replace("\r\n", "\n")
+    assert text == FORMATS["md"](roundup)

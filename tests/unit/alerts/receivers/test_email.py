@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from alerts.receivers import Receiver, ReceiverConfig, build
+from alerts.receivers.email import EmailReceiver
 from schemas.errors import ConfigurationError
 from tests.unit.alerts.receivers.telling import INCIDENT, NOW, OVER, PAGES, WORST, firing, golden, resolved
 
@@ -34,8 +35,8 @@ class Relay:
                 writer.write((said or "250-relay\r\n250 SIZE 1000000").encode() + b"\r\n")
             elif line.upper() == "DATA" and said is None:
                 writer.write(b"354 go on\r\n")
-                raw = await reader.readuntil(b"\r\n.\r\n")
-                parsed = email.message_from_bytes(raw[:-3], policy=email.policy.SMTP)
+                raw = (await reader.readuntil(b"\r\n.\r\n"))[:-3]
+                parsed = email.message_from_bytes(raw.replace(b"\r\n..", b"\r\n."), policy=email.policy.SMTP)
                 self.mails.append(cast(EmailMessage, parsed))
                 writer.write(b"250 taken\r\n")
             else:
@@ -46,7 +47,7 @@ class Relay:
 
 @asynccontextmanager
 async def listening(relay: Relay) -> AsyncIterator[int]:
-    async with await asyncio.start_server(relay.talk, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(relay.talk, "127.0.0.1", 0, limit=2**22) as server:
         yield server.sockets[0].getsockname()[1]
 
 
@@ -150,3 +151,23 @@ def test_a_url_that_is_no_relay_is_refused_at_the_start(url: str) -> None:
     with pytest.raises(ConfigurationError, match="receiver there") as raised:
         receiver(1, url=url)
     assert "hunter2" not in str(raised.value)
+
+
+async def test_a_document_goes_as_text_and_as_html_and_twice_under_one_name() -> None:
+    relay = Relay()
+    async with listening(relay) as port:
+        there = receiver(port)
+        assert isinstance(there, EmailReceiver)
+        for _ in range(2):
+            assert (
+                await there.send_document(
+                    "Weekly roundup 2026-W47", "# Week\n", "<h1>Week</h1>", "roundup-2026-W47", NOW
+                )
+            ).ok
+    first, again = relay.mails
+    assert (first["Subject"], first["Message-ID"]) == ("Weekly roundup 2026-W47", "<roundup-2026-W47@example.com>")
+    assert first["Message-ID"] == again["Message-ID"]
+    assert [part.get_content_type() for part in first.iter_parts()] == ["text/plain", "text/html"]
+    plain, html = first.iter_parts()
+    assert "# Week" in cast(EmailMessage, plain).get_content()
+    assert "<h1>Week</h1>" in cast(EmailMessage, html).get_content()
