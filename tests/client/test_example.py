@@ -1,4 +1,4 @@
-"""The example is run as it stands: it does what its text says."""
+"""The examples are run as they stand: they do what their texts say."""
 
 import importlib.util
 from pathlib import Path
@@ -10,15 +10,19 @@ import pytest
 from tests.client.building import a_guard, fact, hold, post, spans
 
 
-@pytest.fixture(scope="module")
-def example() -> ModuleType:
-    path = Path(aftermath_client.__file__).parents[1] / "examples" / "plain_loop.py"
-    spec = importlib.util.spec_from_file_location("plain_loop", path)
+def load(name: str) -> ModuleType:
+    path = Path(aftermath_client.__file__).parents[1] / "examples" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    return load("plain_loop")
 
 
 def test_it_makes_its_calls_and_publishes_them(example: ModuleType) -> None:
@@ -44,3 +48,15 @@ def test_paused_it_stops_with_the_reason(example: ModuleType) -> None:
     said: list[str] = []
     assert example.run(guard, "the sale", said.append) == 0
     assert "writes the same hook" in said[-1]
+
+
+def test_with_a_framework_what_was_refused_comes_back_to_the_model() -> None:
+    pytest.importorskip("pydantic_ai", reason="pydantic-ai-slim is not installed: it is no dependency")
+    framework = load("pydantic_ai_agent")
+    guard = a_guard(strict=True)
+    assert framework.run(guard) == "Scaled cart to 24."
+    assert [span["operation"] for span in spans(guard)] == ["execute_tool", "execute_tool", "invoke_agent"]
+    post(guard, fact("fz-1", "freeze", framework.CART, ends=600, source="change-calendar", message="no changes now"))
+    said = framework.run(guard)
+    assert said.startswith("I did not scale.")
+    assert "no changes now [fz-1]" in said
