@@ -70,7 +70,8 @@ class Preflight:
         if not self.facts and not self.refusals:
             return f"Nothing is known that speaks against a change of {self.target} now."
         lines = [f"Before a change of {self.target}:"]
-        lines += [f"- {'NOT READ: ' if fact in self.unread else ''}{fact.says}" for fact in self.facts]
+        named = [fact for fact in self.facts if not any(fact.says in refusal for refusal in self.refusals)]
+        lines += [f"- {'Not read: ' if fact in self.unread else ''}{fact.says}" for fact in named]
         lines += [f"- {refusal}" for refusal in self.refusals]
         return "\n".join(lines)
 

@@ -39,7 +39,7 @@ def test_in_a_freeze_it_is_told_and_does_not_scale(example: ModuleType) -> None:
     post(guard, freeze)
     said: list[str] = []
     assert example.run(guard, "the sale", said.append) == 1
-    assert "NOT READ: freeze" in said[-1]
+    assert "Not read: freeze" in said[-1]
 
 
 def test_paused_it_stops_with_the_reason(example: ModuleType) -> None:

@@ -6,6 +6,7 @@ happened to the cluster happens only if the agent's write is made.
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -132,6 +133,7 @@ def test_in_strict_mode_it_does_not_become_an_incident(posted: list[tuple[str, b
     [refusal] = agent.refused
     assert f"[{MAINTENANCE_ID}]" in refusal
     assert "Do not add load" in refusal
+    assert " ".join(refusal.split()) in " ".join(Path("README.md").read_text().split())
 
 
 def test_an_agent_that_goes_on_after_it_was_told_is_proven_to_have_ignored_it(posted: list[tuple[str, bytes]]) -> None:
