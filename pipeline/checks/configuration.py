@@ -1,13 +1,15 @@
-"""What is configured: the settings without their secrets, the packages, limits and alert rules."""
+"""What is configured: the settings without their secrets, the packages, limits, alert rules, routes, owners."""
 
 from collections.abc import Iterator
 from importlib import metadata
 
 from pydantic import SecretStr
 
+from alerts.routing.files import load_routes
 from alerts.rules.files import SHIPPED, check_rules
 from pipeline.checks.finding import Finding
 from pipeline.limits import load_limits
+from pipeline.owners import load_owners
 from pipeline.settings import ReceiverSettings, Settings
 from schemas.errors import AftermathError
 
@@ -65,3 +67,20 @@ def rules(settings: Settings) -> Iterator[Finding]:
     if faults:
         raise AftermathError(f"{len(faults)} findings, the first: {faults[0]}; see `aftermath rules check`.")
     yield Finding("alert rules", "ok", f"{len(list(folder.glob('*.yml')))} rules in {folder}, their tests pass")
+
+
+def routes(settings: Settings) -> Iterator[Finding]:
+    """routes.yml can be read, and names receivers that there are."""
+    if settings.routes_file is None:
+        yield Finding("routes", "ok", "no file: rules name their receivers, who are told at once")
+        return
+    found = load_routes(settings.routes_file, settings.receivers.keys())
+    count = f"{len(list(found.root.walk()))} routes, {len(found.inhibit_rules)} inhibit rules"
+    yield Finding("routes", "ok", f"{count} ({settings.routes_file})")
+
+
+def owners(settings: Settings) -> Iterator[Finding]:
+    """owners.yml can be read."""
+    found = load_owners(settings.owners_file)
+    where = str(settings.owners_file) if settings.owners_file else "no file: incidents have no team"
+    yield Finding("owners", "ok", f"{len(found.owners)} entries ({where})")

@@ -12,6 +12,8 @@ CHECKS: tuple[tuple[str, Check], ...] = (
     ("packages", configuration.packages),
     ("limits", configuration.limits),
     ("alert rules", configuration.rules),
+    ("routes", configuration.routes),
+    ("owners", configuration.owners),
     ("receivers", receivers.receivers),
     ("Kafka", kafka.kafka),
     ("ClickHouse", clickhouse.clickhouse),

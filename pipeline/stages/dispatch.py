@@ -36,6 +36,7 @@ class Dispatch:
         self._now, self._send, self._record, self._not_sent = now, send, record, not_sent
         self._wake = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
+        self._error: BaseException | None = None
 
     async def take(self, notification: Notification, incident: Incident) -> None:
         """Keep a decision of the outbox."""
@@ -57,9 +58,11 @@ class Dispatch:
         self._wake.set()
 
     async def run(self) -> None:
-        """Look at groups when they are due, until cancelled."""
+        """Look at groups when they are due, until cancelled. Raises what a delivery raised: a receiver's no is none."""
         while True:
             self._wake.clear()
+            if self._error is not None:
+                raise self._error
             flush = self.router.flush(self._now())
             for record, incident in flush.records:
                 self._not_sent[record.reason] += 1
@@ -67,12 +70,18 @@ class Dispatch:
             for message in flush.messages:
                 task = asyncio.create_task(self._deliver(message))
                 self._under_way.add(task)
-                task.add_done_callback(self._under_way.discard)
+                task.add_done_callback(self._delivered)
             due = self.router.next_due()
             wait = LONGEST_WAIT_SECONDS if due is None else (due - self._now()) / MICROS
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(max(wait, 0.0), LONGEST_WAIT_SECONDS)):
                     await self._wake.wait()
+
+    def _delivered(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self._error = task.exception()
+            self._wake.set()
 
     async def close(self) -> None:
         """Give up what is under way: it is recorded as pending, and sent again after the restart."""

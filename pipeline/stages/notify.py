@@ -268,8 +268,10 @@ class Notify(Stage[None]):
     def _needs_router(self, notification: Notification) -> bool:
         return needs_router(self._by_id.get(notification.rule), notification, is_routed=self._routes is not None)
 
-    def _is_done(self, key: str, _: asyncio.Task[None]) -> None:
+    def _is_done(self, key: str, task: asyncio.Task[None]) -> None:
         self._under_way.pop(key, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.failed(error, "a delivery")  # also of alerts that no element waits for
 
     async def _deliver(self, notification: Notification, incident: Incident) -> None:
         async with self._turn_of(place_of(notification)):

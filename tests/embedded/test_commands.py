@@ -48,8 +48,8 @@ def test_setup_creates_what_is_missing_once_and_doctor_is_content(
     checks = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [(check["check"], check["level"]) for check in checks if not check["check"].startswith("group ")] == [
         ("settings", "ok"), ("defaults", "ok"), ("packages", "ok"), ("limits", "ok"),
-        ("alert rules", "ok"), ("receiver console", "warn"), ("Kafka", "ok"), ("topics", "ok"),
-        ("ClickHouse", "ok"), ("clock", "ok"), ("migrations", "ok"),
+        ("alert rules", "ok"), ("routes", "ok"), ("owners", "ok"), ("receiver console", "warn"), ("Kafka", "ok"),
+        ("topics", "ok"), ("ClickHouse", "ok"), ("clock", "ok"), ("migrations", "ok"),
     ]  # fmt: skip
     groups = [check for check in checks if check["check"].startswith("group ")]
     assert len(groups) == len(STAGE_NAMES)
@@ -170,3 +170,12 @@ def test_an_incident_is_acknowledged_and_others_see_who_has_it(
     assert main(["incidents", "timeline", "i1"]) == 0
     assert "acknowledged by kim: scaling back" in capsys.readouterr().out
     assert main(["incidents", "ack", "nothing"]) == 2
+
+
+def test_doctor_names_the_line_of_a_wrong_route(
+    configured: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "routes.yml").write_text("route:\n  receiver: nobody\n")
+    monkeypatch.setenv("AFTERMATH_ROUTES_FILE", str(tmp_path / "routes.yml"))
+    assert main(["doctor"]) != 0
+    assert "routes.yml:2: nobody is not configured; configured: console" in capsys.readouterr().out

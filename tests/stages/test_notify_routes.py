@@ -57,8 +57,11 @@ class Chat:
         self.told: list[tuple[str, list[str]]] = []
         self.ids: list[str] = []
         self.refuses = False
+        self.breaks = False
 
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
+        if self.breaks:
+            raise RuntimeError("not what a receiver may do")
         if self.refuses:
             return Delivery(False, "503", is_transient=True)
         self.ids.append(notification.dedup_key)
@@ -142,3 +145,22 @@ async def test_a_group_is_told_at_once_a_silence_holds_and_a_restart_loses_nothi
     assert not errors + more_errors + last_errors
     newest = {record["dedup_key"]: record["state"] for record in records(kafka)}
     assert set(newest.values()) == {"sent"}
+
+
+async def test_a_receiver_that_raises_ends_the_stage_and_is_not_forgotten(
+    kafka: Broker, settings: Settings, started: Start, tmp_path: Path
+) -> None:
+    chat = Chat()
+    chat.breaks = True
+    stage, errors = a_stage(settings, chat, tmp_path)
+    await started(stage)
+    write(kafka, an_incident("a"))
+    await until(lambda: errors)
+    assert "not what a receiver may do" in str(errors[0])
+    await stage.stop(grace=0)
+    chat.breaks = False
+    again, more_errors = a_stage(settings, chat, tmp_path)
+    await started(again)
+    await until(lambda: chat.told == [("firing", ["a"])])
+    assert await again.stop()
+    assert not more_errors
