@@ -26,7 +26,7 @@ Memory: about 500 bytes for each incident and receiver; `expire` drops the old o
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
@@ -193,6 +193,27 @@ class Outbox:
             if transition == "firing" and record.state == "held" and rule not in matched
         ]
 
+    def renewed(self, incident: Incident, receivers: Collection[str]) -> list[Notification]:
+        """What these receivers show of this incident that a later revision says otherwise; asked after `decide`.
+
+        Title and severity count, of what was told by itself: a group's message is not one alert's to change. Nobody
+        is told again: whoever looks sees what is known now.
+        """
+        told = self._told.get((incident.tenant, incident.incident_id))
+        if told is None or incident.status != "open" or incident.revision < told.newest:
+            return []
+        rules = {rule.id: rule for rule in in_force(self.rules, incident.updated_at)}
+        found = []
+        for (name, receiver, transition), record in told.records.items():
+            if transition != "firing" or record.state != "sent" or record.group or receiver not in receivers:
+                continue
+            if name not in rules or told.is_done(name, receiver, "resolved"):
+                continue
+            one = _notification(rules[name], receiver, "firing", incident, record.label_map)
+            if (one.title, one.severity) != (record.title, record.severity):
+                found.append(replace(one, reference=record.reference, partition=record.partition))
+        return found
+
     def restore(self, record: Mapping[str, Any]) -> None:
         """Take back what an earlier run kept: a record of `notifications.v1`; call in offset order."""
         self.record(Notification.from_record(record))
@@ -202,7 +223,8 @@ class Outbox:
         told = self._told.setdefault((notification.tenant, notification.incident_id), _Told())
         told.newest = max(told.newest, notification.revision)
         told.updated_at = max(told.updated_at, notification.at)
-        if not told.is_done(notification.rule, notification.receiver, notification.transition):
+        is_done = told.is_done(notification.rule, notification.receiver, notification.transition)
+        if notification.state == "sent" or not is_done:
             told.records[notification.rule, notification.receiver, notification.transition] = notification
 
     def decide(self, incident: Incident) -> list[Notification]:

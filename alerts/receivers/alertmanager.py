@@ -29,6 +29,7 @@ class AlertmanagerReceiver:
     """Posts to every member of one Alertmanager; a secret is a bearer token of a proxy before it."""
 
     resend_seconds: float | None = RESEND_SECONDS
+    can_renew = False  # it hears the newest revision every minute
 
     def __init__(self, name: str, config: ReceiverConfig, now: Callable[[], int], pages: Pages) -> None:
         self.name = name

@@ -18,6 +18,7 @@ class ConsoleReceiver:
     """Writes pages to a text stream. Not for production: nobody is woken."""
 
     resend_seconds = None
+    can_renew = False
     urls: tuple[URL, ...] = ()
 
     def __init__(self, name: str, stream: TextIO, pages: Pages) -> None:

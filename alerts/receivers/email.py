@@ -34,6 +34,7 @@ class EmailReceiver:
     """Sends through one relay; the secret is the password of the url's user."""
 
     resend_seconds = None
+    can_renew = False
 
     def __init__(self, name: str, config: ReceiverConfig, pages: Pages) -> None:
         self.name = name

@@ -29,6 +29,7 @@ class OpsgenieReceiver:
     """Calls the API of one integration; the secret is its key."""
 
     resend_seconds = None
+    can_renew = False
 
     def __init__(self, name: str, config: ReceiverConfig, now: Callable[[], int], pages: Pages) -> None:
         self.name = name

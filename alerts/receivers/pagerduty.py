@@ -29,6 +29,7 @@ class PagerDutyReceiver:
     """Posts to one service; the secret is its integration (routing) key."""
 
     resend_seconds = None
+    can_renew = True  # a trigger under a key that is open changes it and wakes nobody
 
     def __init__(self, name: str, config: ReceiverConfig, now: Callable[[], int], pages: Pages) -> None:
         self.name = name

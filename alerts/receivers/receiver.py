@@ -44,6 +44,10 @@ class Receiver(Protocol):
     def urls(self) -> tuple[URL, ...]:
         """Where it connects to, with the port; nowhere for one that writes or drops. For `aftermath doctor`."""
 
+    @property
+    def can_renew(self) -> bool:
+        """Whether what was told can be told anew without waking anyone: the message is changed where it stands."""
+
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """One attempt, called by the notify stage, one at a time for each incident.
 

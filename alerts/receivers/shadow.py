@@ -18,6 +18,7 @@ class ShadowReceiver:
 
     name = SHADOW
     resend_seconds = None
+    can_renew = False
     urls: tuple[URL, ...] = ()
 
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:

@@ -44,7 +44,7 @@ class SlackReceiver:
         self._config = config
         self._pages = pages
         self._sender = Sender(name, config, now)
-        self._is_bot = config.secret is not None
+        self._is_bot = self.can_renew = config.secret is not None
         self._url = check_url(name, API, False) if config.url is None else parse_url(name, config)
         token = config.secret.get_secret_value() if config.secret else ""
         self._headers = {"authorization": f"Bearer {token}"} if self._is_bot else {}

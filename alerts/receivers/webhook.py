@@ -21,6 +21,7 @@ class WebhookReceiver:
     """Posts to one url. `now` gives microseconds UTC: the time of the attempt, for the signature."""
 
     resend_seconds = None
+    can_renew = False
 
     def __init__(self, name: str, config: ReceiverConfig, now: Callable[[], int], pages: Pages) -> None:
         self.name = name

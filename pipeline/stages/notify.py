@@ -100,6 +100,7 @@ class Notify(Stage[None]):
         self._broken = ""  # the incident that tells of rules which cannot be used: those before are in force
         self._use(rules)
         self._receivers = receivers
+        self._renewable = frozenset(name for name, receiver in receivers.items() if receiver.can_renew)
         self._retry = retry or RetryPolicy()
         self._routes = routes
         self._now = now
@@ -261,6 +262,11 @@ class Notify(Stage[None]):
                 self._under_way[notification.dedup_key] = task
                 task.add_done_callback(partial(self._is_done, notification.dedup_key))
             tasks.append(task)
+        for renewed in self._outbox.renewed(incident, self._renewable):
+            if renewed.dedup_key not in self._under_way:
+                task = asyncio.create_task(self._renew(renewed, incident))
+                self._under_way[renewed.dedup_key] = task
+                task.add_done_callback(partial(self._is_done, renewed.dedup_key))
         if self._dispatch is not None:
             await self._dispatch.lapse(self._outbox.lapsed(incident), incident)
         return tasks
@@ -272,6 +278,17 @@ class Notify(Stage[None]):
         self._under_way.pop(key, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.failed(error, "a delivery")  # also of alerts that no element waits for
+
+    async def _renew(self, notification: Notification, incident: Incident) -> None:
+        """One attempt: what does not succeed is tried with the next revision, and no element waits for it."""
+        async with self._turn_of(place_of(notification)):
+            delivery = await self._receivers[notification.receiver].send(notification, incident)
+            if delivery.ok:
+                done = self._done(notification, incident, delivery)
+                await self._record(done)
+                self._outbox.record(done)
+            else:
+                log.warning("%s shows an older revision: %s", notification.receiver, delivery.detail)
 
     async def _deliver(self, notification: Notification, incident: Incident) -> None:
         async with self._turn_of(place_of(notification)):

@@ -39,6 +39,8 @@ class FakeReceiver:
     def __init__(self, name: str, resend_seconds: float | None = None) -> None:
         self.name = name
         self.resend_seconds = resend_seconds
+        self.can_renew = False
+        self.titles: list[str] = []
         self.told: list[tuple[str, str]] = []
         self.attempts: dict[str, int] = defaultdict(int)
         self.refuses: dict[str, Delivery] = {}
@@ -48,6 +50,7 @@ class FakeReceiver:
         if incident.incident_id in self.refuses:
             return self.refuses[incident.incident_id]
         self.told.append((notification.transition, incident.incident_id))
+        self.titles.append(notification.title)
         return Delivery(True, "ok")
 
 
@@ -202,3 +205,26 @@ async def test_a_rule_with_an_action_pauses_the_agent_once(kafka: Broker, settin
         "one",
     )
     assert control["until"] - control["at"] == 600_000_000
+
+
+async def test_a_receiver_that_can_shows_what_is_known_now_and_others_are_told_once(
+    kafka: Broker, settings: Settings, started: Start
+) -> None:
+    pager, console = FakeReceiver("pager"), FakeReceiver("console")
+    pager.can_renew = True
+    stage, errors = a_stage(settings, pager, console)
+    await started(stage)
+    write(kafka, an_incident("a"))
+    await until(lambda: kafka.committed(settings.group("notify"), INCIDENTS.name)[0] == 1)
+    write(kafka, an_incident("a", 2), an_incident("a", 3).model_copy(update={"title": "the agent did it"}))
+    await until(lambda: pager.titles == ["title", "the agent did it"])
+    await until(lambda: kafka.committed(settings.group("notify"), INCIDENTS.name)[0] == 3)
+    assert await stage.stop()
+    again, more_errors = a_stage(settings, pager, console)
+    await started(again)
+    write(kafka, an_incident("a", 4).model_copy(update={"title": "the agent did it"}), an_incident("a", 5, "resolved"))
+    await until(lambda: ("resolved", "a") in pager.told and ("resolved", "a") in console.told)
+    assert await again.stop()
+    assert console.told == [("firing", "a"), ("resolved", "a")]
+    assert pager.told == [("firing", "a"), ("firing", "a"), ("resolved", "a")]
+    assert not errors + more_errors

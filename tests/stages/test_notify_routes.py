@@ -52,6 +52,7 @@ class Chat:
 
     name = "chat"
     resend_seconds = None
+    can_renew = False
 
     def __init__(self) -> None:
         self.told: list[tuple[str, list[str]]] = []

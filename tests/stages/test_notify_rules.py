@@ -27,6 +27,7 @@ RULE = "id: loop\ntitle: x\nwhen: {kind: feedback_loop}\nmode: MODE\nrunbook: d.
 class Console:
     name = "console"
     resend_seconds = None
+    can_renew = False
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str, str, str]] = []

@@ -32,6 +32,7 @@ RULE = Rule.model_validate(
 class Console:
     name = "console"
     resend_seconds = None
+    can_renew = False
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str | None]] = []

@@ -279,3 +279,17 @@ def test_a_record_that_is_not_ours_is_refused(change: dict[str, Any], expected: 
     record = Outbox([CAUSED]).decide(_incident())[0].as_record()
     with pytest.raises(AftermathError, match=expected):
         Outbox([CAUSED]).restore(record | change)
+
+
+def test_what_a_receiver_shows_is_renewed_when_title_or_severity_change_and_never_after_the_end() -> None:
+    outbox = Outbox([CAUSED])
+    _send(outbox, _incident(1))
+    assert outbox.renewed(_incident(2), {"hook"}) == []
+    (renewed,) = outbox.renewed(_incident(2, title="cart and cart-db are down"), {"hook"})
+    assert (renewed.receiver, renewed.transition, renewed.title) == ("hook", "firing", "cart and cart-db are down")
+    assert renewed.dedup_key == Outbox([CAUSED]).decide(_incident())[1].dedup_key
+    outbox.record(replace(renewed, state="sent"))
+    assert outbox.renewed(_incident(3, title="cart and cart-db are down"), {"hook"}) == []
+    assert len(outbox.renewed(_incident(3, severity="warning"), {"hook", "console"})) == 2
+    _send(outbox, _incident(4, status="resolved"))
+    assert outbox.renewed(_incident(5, title="x"), {"hook"}) == []

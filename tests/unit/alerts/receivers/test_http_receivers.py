@@ -1,6 +1,7 @@
 """What every receiver that speaks HTTP promises, against servers that speak each one's protocol."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -151,3 +152,16 @@ async def test_every_member_of_an_alertmanager_is_told_and_one_is_enough() -> No
         first.plan = Plan(400)
         delivery = await there.send(firing(), INCIDENT)
         assert (delivery.ok, delivery.is_transient) == (False, True)
+
+
+@pytest.mark.parametrize("kind", [peers.PagerDuty, peers.SlackBot])
+async def test_what_can_be_renewed_is_changed_where_it_stands(kind: type[Peer]) -> None:
+    peer = kind()
+    async with serving(peer) as url:
+        there = receiver(peer, url)
+        assert there.can_renew
+        first = await there.send(firing(), INCIDENT)
+        renewed = replace(firing(), title="it was another agent", reference=first.reference)
+        assert (await there.send(renewed, INCIDENT)).ok
+    (shown,) = peer.shown.values()
+    assert "it was another agent" in str(shown)
