@@ -5,9 +5,7 @@ recorded; then the element is confirmed. A crash between 3 and 4 sends again wit
 folds: in doubt, send. At the beginning of an epoch notifications.v1 is read from its start, so that what any worker has
 sent is known.
 
-A page that cannot be delivered is tried again with growing pauses, in a task of its own: only what is said later of the
-same incident by the same rule to the same receiver waits for it. Past the retry policy's deadline it is recorded as
-failed and counted, because elements that are held for ever would at last stop every other page.
+A page that cannot be delivered is tried again (`trying.py`); given up, it is recorded as failed and counted.
 
 With `routes.yml`, and for rules that wait for a clock (`for`), the router decides who is told and when (`dispatch.py`,
 alerts/routing): a revision is acknowledged once what is to be told of it is recorded. Groups, and what rules know of
@@ -19,16 +17,15 @@ Rules that change on disk come into force while it runs (`rule_watch.py`); broke
 
 import asyncio
 import logging
-import random
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from alerts.outbox import Notification, Outbox
-from alerts.page import Pages, Told
+from alerts.page import Pages
 from alerts.receivers import Delivery, Receiver
 from alerts.rehearsal import needs_router
 from alerts.retry import RetryPolicy
@@ -42,13 +39,14 @@ from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.acting import Acting
-from pipeline.stages.again import Again, Place, place_of
+from pipeline.stages.again import Again, place_of
 from pipeline.stages.asking import Ask, Asking
 from pipeline.stages.base import Fail, Stage
 from pipeline.stages.dispatch import Dispatch
 from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.read_back import follow_topic, read_whole_topic
 from pipeline.stages.rule_watch import RuleWatch
+from pipeline.stages.trying import Trying
 from pipeline.transport import StaleElementError
 from schemas.codecs.single import UnreadableError, decode, decode_incident, encode, encode_incident
 from schemas.incidents import Incident
@@ -61,14 +59,6 @@ log = logging.getLogger(__name__)
 REMEMBER = 8 * 24 * 60 * MINUTE  # longer than incidents.v1 is kept
 EXPIRE_EVERY = 60 * MINUTE  # of event time
 FOLLOW_SECONDS = 0.2
-
-
-@dataclass(slots=True)
-class _Turn:
-    """First come, first told; `users` have it or wait for it."""
-
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
 
 
 class Notify(Stage[None]):
@@ -99,9 +89,8 @@ class Notify(Stage[None]):
         self._pages = pages or Pages()
         self._broken = ""  # the incident that tells of rules which cannot be used: those before are in force
         self._use(rules)
-        self._receivers = receivers
         self._renewable = frozenset(name for name, receiver in receivers.items() if receiver.can_renew)
-        self._retry = retry or RetryPolicy()
+        self._trying = Trying(receivers, retry or RetryPolicy(), self._waits)
         self._routes = routes
         self._now = now
         self._dispatch: Dispatch | None = None
@@ -109,10 +98,8 @@ class Notify(Stage[None]):
         self._acting = Acting(settings.kafka_connection, self._rules)
         self._outbox = Outbox(self._rules)
         self._asking = None if ask is None else Asking(ask, now, self._tell_row, self._is_first)
-        self._turns: dict[Place, _Turn] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._retrying: dict[str, str] = {}  # dedup key -> receiver
-        self._again = Again(receivers, self._turn_of, lambda: {number for _, number in self.consumer.frontiers()})
+        self._again = Again(receivers, self._trying.turn, lambda: {number for _, number in self.consumer.frontiers()})
         self._expired_at = 0
         self._publisher: Publisher | None = None
 
@@ -196,6 +183,9 @@ class Notify(Stage[None]):
         async with self._turn:
             await self._decide(incident, 0)
 
+    def _waits(self, receivers: str) -> None:
+        self.waiting_on = receivers
+
     def _is_first(self) -> bool:
         """Whether this is the one worker that does what is to be done once: it reads partition 0."""
         return self._dispatch is not None and any(partition == 0 for _, partition in self.consumer.frontiers())
@@ -203,7 +193,7 @@ class Notify(Stage[None]):
     async def _start_dispatch(self, router: Router) -> None:
         async for value in read_whole_topic(self.settings.kafka_connection, ONCALL):
             _hear(router, decode_word(value))
-        self._dispatch = Dispatch(router, self._now, self._send, self._keep, self.not_sent)
+        self._dispatch = Dispatch(router, self._now, self._trying.send, self._keep, self.not_sent)
         self._dispatch.restore(self._outbox, {partition for _, partition in self.consumer.frontiers()})
         self._flushing = asyncio.create_task(self._dispatch.run())
         self._flushing.add_done_callback(self._flushing_ended)
@@ -281,8 +271,8 @@ class Notify(Stage[None]):
 
     async def _renew(self, notification: Notification, incident: Incident) -> None:
         """One attempt: what does not succeed is tried with the next revision, and no element waits for it."""
-        async with self._turn_of(place_of(notification)):
-            delivery = await self._receivers[notification.receiver].send(notification, incident)
+        async with self._trying.turn(place_of(notification)):
+            delivery = await self._trying.once(notification, incident)
             if delivery.ok:
                 done = self._done(notification, incident, delivery)
                 await self._record(done)
@@ -291,10 +281,10 @@ class Notify(Stage[None]):
                 log.warning("%s shows an older revision: %s", notification.receiver, delivery.detail)
 
     async def _deliver(self, notification: Notification, incident: Incident) -> None:
-        async with self._turn_of(place_of(notification)):
+        async with self._trying.turn(place_of(notification)):
             await self._record(notification)
             end_here("notify.pending")
-            delivery = await self._send(notification, incident)
+            delivery = await self._trying.send(notification, incident)
             end_here("notify.sent")
             done = self._done(notification, incident, delivery)
             await self._record(done)
@@ -313,39 +303,6 @@ class Notify(Stage[None]):
                 delivery.detail,
             )
 
-    @asynccontextmanager
-    async def _turn_of(self, place: Place) -> AsyncIterator[None]:
-        turn = self._turns.setdefault(place, _Turn())
-        turn.users += 1
-        try:
-            async with turn.lock:
-                yield
-        finally:
-            turn.users -= 1
-            if not turn.users:
-                del self._turns[place]
-
-    async def _send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
-        receiver = self._receivers[notification.receiver]
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        attempt = 0
-        while True:
-            attempt += 1
-            delivery = await receiver.send(notification, incident, others)
-            wait = self._retry.wait(
-                delivery,
-                attempt=attempt,
-                elapsed_seconds=loop.time() - began,
-                severity=notification.severity,
-                random=random.random,
-            )
-            if wait is None:
-                return delivery
-            if attempt == 1:
-                log.warning("%s does not take a page, trying again: %s", notification.receiver, delivery.detail)
-            await self._pause(notification, wait)
-
     def _done(self, notification: Notification, incident: Incident, delivery: Delivery) -> Notification:
         """The record of how it went; with the incident where it will have to be said again."""
         is_kept = delivery.ok and notification.transition == "firing" and self._again.interval(notification) is not None
@@ -356,15 +313,6 @@ class Notify(Stage[None]):
             reference=delivery.reference or notification.reference,
             incident=encode_incident(incident) if is_kept else b"",
         )
-
-    async def _pause(self, notification: Notification, seconds: float) -> None:
-        self._retrying[notification.dedup_key] = notification.receiver
-        self.waiting_on = ", ".join(sorted(set(self._retrying.values())))
-        try:
-            await asyncio.sleep(seconds)
-        finally:
-            del self._retrying[notification.dedup_key]
-            self.waiting_on = ", ".join(sorted(set(self._retrying.values())))
 
     async def _keep(self, notification: Notification, incident: Incident) -> None:
         """A record of routing: in Kafka, then in the outbox."""
