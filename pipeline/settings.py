@@ -239,6 +239,7 @@ def faust_settings(settings: Settings, stage: str) -> dict[str, Any]:
         "consumer_auto_offset_reset": "earliest",
         "broker_check_crcs": True,
         "table_standby_replicas": 1,  # 0 and no tables would assign round-robin
+        "PartitionAssignor": "pipeline.transport:EvenAssignor",
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         "topic_partitions": 4,  # only of topics that Faust would make, and it makes none

@@ -33,6 +33,8 @@ import faust.transport.consumer
 from aiokafka.consumer.fetcher import Fetcher, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.structs import TopicPartition
+from faust.assignor.copartitioned_assignor import CopartitionedAssignor
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -429,6 +431,17 @@ def credentials(connection: KafkaConnection) -> Any:
     return faust.SSLCredentials(context) if context else None
 
 
+class EvenAssignor(PartitionAssignor):
+    """Who is given which partitions: every worker some, where there are enough.
+
+    Faust keeps what each worker has up to the share of one, rounded up, where it also looks after copies of tables: of
+    four partitions two workers keep two each, and a third that joins, or comes back, gets none. We have no tables.
+    """
+
+    def __init__(self, app: Any, replicas: int = 0) -> None:
+        super().__init__(app, replicas=0)
+
+
 # what we replace or reach into: the owner, its name, and the parameters it must have
 EXPECTED: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (driver.Consumer, "getmany", ("self", "timeout")),
@@ -453,6 +466,7 @@ EXPECTED: tuple[tuple[Any, str, tuple[str, ...]], ...] = (
     (Fetcher, "fetched_records", ("self", "partitions", "timeout", "max_records")),
     (PartitionRecords, "_unpack_records", ("self",)),
     (GroupCoordinator, "check_errors", ("self",)),
+    (PartitionAssignor, "__init__", ("self", "app", "replicas")),
 )
 EXPECTED_IN_SOURCE: tuple[tuple[Any, str], ...] = (
     (GroupCoordinator, "self._pending_exception = None"),
@@ -465,6 +479,7 @@ EXPECTED_IN_SOURCE: tuple[tuple[Any, str], ...] = (
     (faust.transport.consumer.Consumer, "self._committed_offset.update(committed_offsets)"),
     (faust.transport.consumer.Consumer, "list(self._filter_tps_with_pending_acks(topics))"),
     (faust.transport.consumer.Consumer, "await self.seek_to_committed()"),
+    (CopartitionedAssignor, "self.min_capacity"),
 )
 
 
