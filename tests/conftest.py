@@ -9,17 +9,18 @@ from hypothesis import settings
 from pipeline.embedded import Database, MockKafka, embedded_database
 from tests.services.used import USED
 
-SERVICES = "tests/services/"
+TOGETHER = ("tests/scenarios/", "tests/services/")  # they share what is dear: the story as it was stored, one broker
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where several processes share the tests: a file stays whole, and so do the services, whose topics are the same."""
+    """Where several processes share the tests: a file goes to one of them, and all of a folder that shares something."""
     from xdist.scheduler import LoadFileScheduling
 
     class Whole(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return SERVICES if nodeid.startswith(SERVICES) else super()._split_scope(nodeid)
+            folder = next((folder for folder in TOGETHER if nodeid.startswith(folder)), None)
+            return folder or super()._split_scope(nodeid)
 
     return Whole(config, log)
 

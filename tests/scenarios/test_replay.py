@@ -26,6 +26,7 @@ def configured(demo: Client, clickhouse: Database, monkeypatch: pytest.MonkeyPat
     return demo
 
 
+@pytest.mark.fault("F45")
 def test_the_stored_story_gives_the_incidents_of_the_live_run(
     configured: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -37,6 +37,7 @@ class Console:
         return Delivery(True, "ok")
 
 
+@pytest.mark.fault("F43")
 async def test_right_rules_come_into_force_and_broken_ones_are_told_of_until_they_are_mended(
     kafka: Broker, settings: Settings, started: Start, tmp_path: Path
 ) -> None:
