@@ -78,7 +78,7 @@ def a_signal(summary: str, evidence: str) -> Signal:
     )  # fmt: skip
 
 
-def an_action(**fields: str) -> Action:
+def an_action(**fields: str | None) -> Action:
     return Action(
         tenant="t", trace_id="1", span_id="2", session_id="s", agent_id="a", operation="execute_tool", access="write",
         start_time=0, end_time=1, status="ok", **fields,
@@ -149,3 +149,19 @@ def test_json_stays_json_whatever_stands_in_it(value: object) -> None:
     (signal,) = redact_rows([a_signal("", json.dumps(value, ensure_ascii=False))])
     assert isinstance(signal, Signal)
     json.loads(signal.evidence)
+
+
+PIECES = [*(text for text, _ in SECRETS), *HARMLESS, "", " ", "\n", "ä", '"', "\\", "token=", "4111 1111"]
+
+
+@given(st.lists(st.none() | st.lists(st.sampled_from(PIECES), max_size=4).map("".join), max_size=20))
+def test_a_column_and_a_row_are_redacted_alike(texts: list[str | None]) -> None:
+    frame = pl.DataFrame(
+        {"summary": texts, "offset": range(len(texts))}, schema={"summary": pl.String, "offset": pl.Int64}
+    )
+    given_frame = frame.clone()
+    rows = redact_rows(an_action(summary=text) for text in texts)
+    redacted = redact(frame)
+    assert redacted["summary"].to_list() == [row.summary for row in rows if isinstance(row, Action)]
+    assert redacted["offset"].to_list() == list(range(len(texts)))
+    assert frame.equals(given_frame)
