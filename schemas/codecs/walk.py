@@ -184,8 +184,9 @@ class _Walker:
         words = self._words[at]
         stops = ~words & CONTINUES
         if not stops.all():
-            self._refuse(stops == 0, rows)
-            stops |= np.uint64(0x80)
+            endless = stops == 0
+            self._refuse(endless, rows)
+            stops[endless] = 0x80  # one byte, so that these go on; the others keep theirs
         upto = stops ^ (stops - np.uint64(1))  # the bits of a number's bytes, the stop bit of its last one on top
         words &= upto & ~CONTINUES
         for bits, shift in SEVEN:
