@@ -237,6 +237,7 @@ def faust_settings(settings: Settings, stage: str) -> dict[str, Any]:
         "stream_buffer_maxsize": 16,  # elements, not messages
         "consumer_max_fetch_size": MEGABYTE,
         "consumer_auto_offset_reset": "earliest",
+        "consumer_metadata_max_age_ms": 10_000,  # a leader that saw no topics gives nobody any until it looks again
         "broker_check_crcs": True,
         "table_standby_replicas": 1,  # 0 and no tables would assign round-robin
         "PartitionAssignor": "pipeline.transport:EvenAssignor",

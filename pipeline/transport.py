@@ -132,6 +132,7 @@ class BatchConsumer(driver.Consumer):
         self._saved: dict[TP, int] = {}  # the input offset of the newest snapshot
         self._restored: Mapping[TP, Restored] = {}
         self.epoch = 0
+        self._held: dict[TP, Element] = {}  # handed out, and waiting for Faust to let the flow go on
         self.untaken = 0  # elements of this epoch that are in Faust's queue, or that the stage is taking
         self.data_gaps: list[tuple[str, int, int, int]] = []  # topic, partition, first and next offset never read
         super().__init__(*args, **kwargs)
@@ -252,8 +253,9 @@ class BatchConsumer(driver.Consumer):
         While the stage is busy with what it has, what is fetched joins: elements grow as a stage falls behind, so
         that many small batches of a broker do not cost it one call each.
         """
-        gathered: dict[TP, Element] = {}
-        size = 0
+        gathered = {tp: element for tp, element in self._held.items() if element.epoch == self.epoch}
+        self._held = {}
+        size = sum(element.size for element in gathered.values())
         while True:
             while self.in_flight_bytes >= cast(BatchTransport, self.transport).in_flight_bytes and self.flow_active:
                 if self.should_stop or (gathered and not self.untaken):
@@ -267,14 +269,20 @@ class BatchConsumer(driver.Consumer):
                         is_next = before is not None and before.epoch == element.epoch
                         gathered[tp] = joined(before, element) if before is not None and is_next else element
                         size += element.size
-            # While the flow is stopped Faust is rebalancing: a seek follows, and all of this is read again.
-            if not gathered or self.should_stop or not self.flow_active:
+            if not self.flow_active:
+                # Faust is rebalancing. What was handed out before the seek is read again; what was handed out after it
+                # is not, and a fetch that began before may well return that: it waits until the flow goes on.
+                self._held = gathered
+                return
+            if not gathered or self.should_stop:
                 return
             if not self.untaken or size >= JOIN_BYTES:
                 break
-        for tp, element in gathered.items():
+        for tp in list(gathered):
             if not self.flow_active:
+                self._held = gathered
                 return
+            element = gathered.pop(tp)
             if element.epoch == self.epoch:
                 with self._lock:
                     self.untaken += 1

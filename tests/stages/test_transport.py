@@ -1,14 +1,20 @@
 """The transport on a broker: what is handed out, where reading starts, what is committed."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
+from faust.types import TP
 
 from pipeline.embedded.broker import SYNC_GROUP
 from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.base import Stage, StageError
+from pipeline.transport import BatchConsumer
 from schemas.errors import Outcome
 from tests.stages.conftest import Start, until
 from tests.stages.kafka import Broker
@@ -154,3 +160,32 @@ async def test_a_coordinator_error_while_nothing_is_read_is_not_silent(
     await until(lambda: stage.trouble())
     assert "InvalidRequest" in str(stage.trouble()) or "crashed" in str(stage.trouble())
     await stage.stop()
+
+
+async def test_what_was_handed_out_after_the_seek_waits_for_the_flow_to_go_on() -> None:
+    """A fetch that began before a rebalance returns after its seek, while Faust still holds the flow back."""
+    place = TP(TOPIC, 0)
+    record = SimpleNamespace(offset=7, timestamp=0, timestamp_type=1, key=None, value=b"7")
+    old, new = (Element(TOPIC, 0, [record], 7, 8, epoch=epoch, floor=0, size=1) for epoch in (1, 2))
+    fetched: list[Element] = [old, new]
+
+    async def wait_next_records(timeout: float) -> tuple[dict[TP, list[Element]], set[TP]]:
+        consumer.flow_active = False
+        return {place: [fetched.pop()]} if fetched else {}, set()
+
+    consumer = SimpleNamespace(
+        _held={}, _lock=threading.Lock(), epoch=2, untaken=0, in_flight_bytes=0, flow_active=True, should_stop=False,
+        transport=SimpleNamespace(in_flight_bytes=1000), app=SimpleNamespace(monitor=Mock()), highwater=lambda tp: 8,
+        _wait_next_records=wait_next_records, _to_message=lambda tp, element: element,
+    )  # fmt: skip
+    assert [item async for item in BatchConsumer.getmany(cast(Any, consumer), 1.0)] == []
+
+    async def goes_on(timeout: float) -> tuple[dict[TP, list[Element]], set[TP]]:
+        return {}, set()
+
+    consumer.flow_active, consumer._wait_next_records = True, goes_on
+    assert [item async for item in BatchConsumer.getmany(cast(Any, consumer), 1.0)] == [(place, new)]
+    consumer._wait_next_records = wait_next_records
+    assert [item async for item in BatchConsumer.getmany(cast(Any, consumer), 1.0)] == []
+    consumer.flow_active, consumer._wait_next_records = True, goes_on
+    assert [item async for item in BatchConsumer.getmany(cast(Any, consumer), 1.0)] == [], "an older epoch comes again"
