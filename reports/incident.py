@@ -51,6 +51,7 @@ def render(incident: Incident, width: int = 100) -> str:
     lines += [*textwrap.wrap(plain(incident.title), width), ""]
     rows: list[tuple[str, list[str]]] = [
         ("When", [_when(incident)]),
+        ("Before", _before(incident)),
         ("Whose", _whose(incident)),
         ("What broke", _broke(incident)),
         ("Cause", _cause(incident)),
@@ -75,6 +76,22 @@ def _row(label: str, texts: Iterable[str], width: int) -> list[str]:
             plain(text), width, initial_indent=first, subsequent_indent=" " * (LABEL + 4), break_long_words=False
         )
     return out
+
+
+def _before(incident: Incident) -> list[str]:
+    """That the same was seen before, and what this incident goes on from or went into."""
+    found = []
+    if incident.occurrences > 1 and incident.first_seen_at is not None:
+        first = f"{day(incident.first_seen_at)} {clock(incident.first_seen_at)}"
+        found.append(f"the same problem was seen {incident.occurrences} times since {first}")
+    for said, other in (
+        ("goes on from incident", incident.follows),
+        ("goes on in incident", incident.followed_by),
+        ("is a part of incident", incident.merged_into),
+    ):
+        if other is not None:
+            found.append(f"{said} {other}")
+    return found
 
 
 def _whose(incident: Incident) -> list[str]:

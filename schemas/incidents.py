@@ -21,7 +21,7 @@ GapClass = Literal[
     "never_queried", "stale_read", "read_failed", "dropped", "seen_not_used", "unknowable", "cannot_tell"
 ]
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
-TIME_FIELDS = ("started_at", "detected_at", "updated_at", "resolved_at", "acknowledged_at")
+TIME_FIELDS = ("started_at", "detected_at", "updated_at", "resolved_at", "acknowledged_at", "first_seen_at")
 NESTED_FIELDS = (
     "session_ids",
     "attribution",
@@ -30,6 +30,7 @@ NESTED_FIELDS = (
     "governance_gaps",
     "blast_radius",
     "evidence",
+    "transitions",
 )
 
 
@@ -148,6 +149,24 @@ class BlastResource(Part):
     distance: int
 
 
+class Transition(Part):
+    """One step in the life of an incident; `incident_id` is the other one of a merge or of a successor."""
+
+    at: int
+    type: Literal["opened", "resolved", "reopened", "merged", "continued"]
+    shows: str
+    incident_id: str | None = None
+
+    @field_serializer("at")
+    def _time(self, value: int) -> str:
+        return format_time(value)
+
+    @field_validator("at", mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> int:
+        return parse_time(value)
+
+
 class Incident(Part):
     """One revision of one incident. The newest wins."""
 
@@ -179,6 +198,12 @@ class Incident(Part):
     blast_radius: tuple[BlastResource, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     rule_version: str = "1"
+    occurrences: int = 1  # of the same problem (fingerprint), this one included
+    first_seen_at: int | None = None  # of the same problem
+    follows: str | None = None  # the incident that this one goes on from
+    followed_by: str | None = None
+    merged_into: str | None = None
+    transitions: tuple[Transition, ...] = ()
 
     @field_serializer(*TIME_FIELDS)
     def _time(self, value: int | None) -> str | None:

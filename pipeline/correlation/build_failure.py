@@ -75,6 +75,7 @@ def build(case: Case, now: int, around: Surroundings) -> Incident:
         blast_radius=_blast_radius(case, judged, around.topology),
         evidence=_evidence(case, judged, gaps, around),
         rule_version=around.limits.rule_version,
+        **case.life,
     )
 
 

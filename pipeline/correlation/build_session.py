@@ -72,6 +72,7 @@ def build(case: Case, now: int, limits: Limits) -> Incident:
         governance_gaps=governance_gaps(case, limits),
         evidence=tuple(sorted(case.evidence.values(), key=lambda e: (e.event_time, e.type, e.event_id, e.shows))),
         rule_version=limits.rule_version,
+        **case.life,
     )
 
 

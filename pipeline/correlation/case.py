@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.correlation.topology import Topology
-from schemas.incidents import Evidence
+from schemas.incidents import Evidence, Transition
 from schemas.resources import kind_of, name_of
 from schemas.signals import Signal, stable_hash
 from schemas.times import MICROS, MINUTE
@@ -48,6 +48,12 @@ class Case:
     strong: set[str] = field(default_factory=set)  # resources with a strong symptom
     open_series: set[tuple[str | None, str, str | None]] = field(default_factory=set)
     evidence: dict[tuple[str, str, str], Evidence] = field(default_factory=dict)
+    occurrences: int = 1  # of its problem, this one included
+    first_seen_at: int | None = None  # of its problem
+    follows: str | None = None  # ids of incidents, see life.py
+    followed_by: str | None = None
+    merged_into: str | None = None
+    transitions: tuple[Transition, ...] = ()
     said: str = ""  # what was emitted last, canonical
 
     @property
@@ -56,6 +62,27 @@ class Case:
         if self.is_over:
             return self.last_activity
         return self.last_activity + (OLDEST_OPEN if self.open_series else self.quiet)
+
+    @property
+    def life(self) -> dict[str, Any]:
+        """The fields of the incident that tell of its life."""
+        names = ("occurrences", "follows", "followed_by", "merged_into", "transitions")
+        first = self.started_at if self.first_seen_at is None else min(self.started_at, self.first_seen_at)
+        return {name: getattr(self, name) for name in names} | {"first_seen_at": first}
+
+    def absorb(self, other: "Case") -> None:
+        """Take in what failed in another case about a place."""
+        self.started_at = min(self.started_at, other.started_at)
+        self.last_activity = max(self.last_activity, other.last_activity)
+        self.newest = other.newest | self.newest
+        for resource, at in sorted(other.symptoms.items(), key=lambda item: (item[1], item[0])):
+            if resource in self.symptoms or len(self.symptoms) < MOST_RESOURCES:
+                self.symptoms[resource] = min(at, self.symptoms.get(resource, at))
+        self.strong |= other.strong & self.symptoms.keys()
+        self.open_series |= other.open_series
+        for key, item in other.evidence.items():
+            if key not in self.evidence and len(self.evidence) < MOST_EVIDENCE:
+                self.evidence[key] = item
 
 
 def opened(subject: Subject, signal: Signal) -> Case:

@@ -10,19 +10,13 @@ from typing import Any
 
 from pipeline.core.limits import Limits
 from pipeline.core.used import Used
-from pipeline.correlation import build_failure, build_session
+from pipeline.correlation import build_failure, build_session, life
 from pipeline.correlation.build_failure import Surroundings
 from pipeline.correlation.candidates import CHANGES, LOOK_BACK_QUOTA, PAPER, is_effect_of
-from pipeline.correlation.case import (
-    BETWEEN,
-    REOPENS_WITHIN,
-    Case,
-    add_session_signal,
-    add_symptom,
-    opened,
-)
+from pipeline.correlation.case import Case
+from pipeline.correlation.cases import Cases
 from pipeline.correlation.facts import Ledger, is_frozen
-from pipeline.correlation.topology import Relation, Topology, node_key
+from pipeline.correlation.topology import Topology
 from pipeline.detectors import (
     budget_burn,
     call_rate,
@@ -36,13 +30,11 @@ from pipeline.detectors import (
     version_regression,
 )
 from schemas.incidents import Incident
-from schemas.resources import kind_of, scope_of
+from schemas.resources import kind_of
 from schemas.signals import Action, Fact, Row, Signal, Usage, compact_json
 from schemas.times import MINUTE
 
 KEEP = 90 * MINUTE  # of actions and changes
-WEAK_FOR = 5 * MINUTE  # how long a weak symptom waits for another
-LEAST_WEAK = 3  # weak Kubernetes warnings, or series that jumped, that open an incident together
 MOST_KEPT = 5_000  # actions, and changes, per tenant
 # every detector that needs the usage of a tenant; the order is that in which they are saved
 FROM_USAGE: tuple[Any, ...] = (
@@ -54,7 +46,6 @@ FROM_USAGE: tuple[Any, ...] = (
     stuck_tool,
     version_regression,
 )
-JOINS = (Relation.SAME, Relation.OWNER, Relation.DEPENDENCY, Relation.DEPENDENT, Relation.SCOPE)
 
 
 class Correlator:
@@ -72,14 +63,13 @@ class Correlator:
         self._staged = careless_change.fresh()
         self._runs = repeated_run.fresh()
         self._unmatched = unmatched_change.fresh()
-        self._weak: list[Signal] = []
-        self.cases: list[Case] = []  # open, and resolved a short while ago; oldest first
+        self.cases = Cases(self.topology)
         self.said: dict[str, Incident] = {}  # incident id -> what was said last of each case
 
     @property
     def next_due(self) -> int | None:
         """When `advance` has something to say next; None while no case is open."""
-        return min((case.due for case in self.cases if case.status == "open"), default=None)
+        return min((case.due for case in self.cases.open), default=None)
 
     def twin(self) -> "Correlator":
         """A copy that lives on by itself. What is frozen (rows, incidents) is shared, so it costs little."""
@@ -92,8 +82,7 @@ class Correlator:
         twin._staged = copy.deepcopy(self._staged)
         twin._runs = copy.deepcopy(self._runs)
         twin._unmatched = copy.deepcopy(self._unmatched)
-        twin._weak = list(self._weak)
-        twin.cases = [_twin_of(case) for case in self.cases]
+        twin.cases = self.cases.twin(twin.topology)
         twin.said = dict(self.said)
         return twin
 
@@ -108,21 +97,21 @@ class Correlator:
             "staged": self._staged.saved(),
             "runs": self._runs.saved(),
             "unmatched": self._unmatched.saved(),
-            "weak": self._weak,
-            "cases": self.cases,
+            "cases": self.cases.saved(),
             "said": self.said,
         }
 
     def restore(self, saved: Any) -> None:
         """The other way, into a correlator of the same tenant that has seen nothing yet."""
         self.topology, self.ledger = saved["topology"], saved["ledger"]
-        self._actions, self._changes, self._weak = saved["actions"], saved["changes"], saved["weak"]
+        self._actions, self._changes = saved["actions"], saved["changes"]
         for memory, found in zip(self._used, saved["used"], strict=True):
             memory.restore(found)
         self._staged.restore(saved["staged"])
         self._runs.restore(saved["runs"])
         self._unmatched.restore(saved["unmatched"])
-        self.cases, self.said = saved["cases"], saved["said"]
+        self.cases, self.said = Cases(self.topology), saved["said"]
+        self.cases.restore(saved["cases"])
 
     def apply(self, pane: int, rows: Sequence[Row]) -> list[Incident]:
         """Everything of this tenant that happened in one pane; returns the revisions it led to."""
@@ -150,7 +139,7 @@ class Correlator:
         )
         signals += repeated_run.detect(failed, used.table, pane, self.pane_size, self._runs, limits)
         for signal in sorted(signals, key=lambda s: (s.window_start, s.window_end, s.type, s.signal_id)):
-            self._route(signal, now)
+            self.cases.route(signal, now)
         if facts or actions or signals:
             out += self._revisions(now)
         return out
@@ -158,10 +147,10 @@ class Correlator:
     def advance(self, now: int) -> list[Incident]:
         """Nothing happened up to `now`: resolve what is over by then, each at its own time."""
         out = []
-        while due := [case for case in self.cases if case.status == "open" and case.due <= now]:
+        while due := [case for case in self.cases.open if case.due <= now]:
             case = min(due, key=lambda case: (case.due, case.incident_id))
             at = case.due
-            case.status, case.resolved_at = "resolved", at
+            life.resolve(case, at)
             out += self._revision(case, at)
         return out
 
@@ -191,10 +180,9 @@ class Correlator:
         oldest = now - KEEP
         self._actions = [action for action in self._actions if action.start_time >= oldest][-MOST_KEPT:]
         self._changes = [change for change in self._changes if change.event_time >= _oldest(change, now)][-MOST_KEPT:]
-        self._weak = [signal for signal in self._weak if signal.window_end >= now - WEAK_FOR]
-        self.cases = [c for c in self.cases if c.status == "open" or (c.resolved_at or 0) >= now - REOPENS_WITHIN]
-        if len(self.said) > len(self.cases):
-            kept = {case.incident_id for case in self.cases}
+        self.cases.forget(now)
+        if len(self.said) > len(self.cases.all):
+            kept = {case.incident_id for case in self.cases.all}
             self.said = {name: incident for name, incident in self.said.items() if name in kept}
         self.ledger.expire(now)
         for memory in self._used:
@@ -202,87 +190,9 @@ class Correlator:
         self._staged.expire(now)
         self._unmatched.expire(now)
 
-    def _route(self, signal: Signal, now: int) -> None:
-        if signal.family == "symptom":
-            self._route_symptom(signal)
-        else:
-            self._route_session(signal, now)
-
-    def _route_session(self, signal: Signal, now: int) -> None:
-        """A session's signal joins the case of its session, of its root, or of its agent; else it opens one.
-
-        What goes on between agents is one case of the delegation, whichever of them it is said of.
-        """
-        root = signal.root_session_id or signal.session_id
-        for case in self.cases:
-            is_between = root in case.roots and (signal.type in BETWEEN or not BETWEEN.isdisjoint(case.newest))
-            if case.subject == "place" or (case.agent_id != signal.agent_id and not is_between):
-                continue
-            is_same = signal.session_id is None or signal.session_id in case.sessions or root in case.roots
-            if not is_same and case.sessions:
-                continue
-            if case.status == "resolved":
-                if signal.family != "feedback_loop" or (case.resolved_at or 0) < now - REOPENS_WITHIN:
-                    continue
-                case.status, case.resolved_at, case.is_over = "open", None, False
-            add_session_signal(case, signal)
-            self._close_if_over(case, now)
-            return
-        case = opened("agent" if signal.session_id is None else "session", signal)
-        add_session_signal(case, signal)
-        self.cases.append(case)
-        self._close_if_over(case, now)
-
-    def _close_if_over(self, case: Case, now: int) -> None:
-        if case.is_over and case.status == "open":
-            case.last_activity = now
-            case.status, case.resolved_at = "resolved", now
-
-    def _route_symptom(self, signal: Signal) -> None:
-        """A symptom joins the case of a related place; else it opens one, alone if strong, with others if weak."""
-        resource = signal.resource or ""
-        details = signal.details
-        self.topology.see(resource)
-        if details.get("node"):
-            self.topology.add_dependency(resource, node_key(resource, details["node"]))
-        for case in self.cases:
-            if case.subject == "place" and case.status == "open" and self._is_near(resource, case):
-                add_symptom(case, signal)
-                self._take_weak(case)
-                return
-        if details.get("is_over"):
-            return
-        self._weak.append(signal)
-        near = [other for other in self._weak if self._are_related(resource, other.resource or "")]
-        if details.get("is_strong") or _distinct(near) >= LEAST_WEAK:
-            case = opened("place", signal)
-            self.cases.append(case)
-            add_symptom(case, signal)
-            self._weak.remove(signal)
-            self._take_weak(case)
-
-    def _take_weak(self, case: Case) -> None:
-        """Weak symptoms that waited join a case that is now near to them."""
-        waiting = self._weak
-        self._weak = []
-        for signal in waiting:
-            if self._is_near(signal.resource or "", case):
-                add_symptom(case, signal)
-            else:
-                self._weak.append(signal)
-
-    def _is_near(self, resource: str, case: Case) -> bool:
-        scope = scope_of(resource)
-        return any(scope is not None and scope_of(other) == scope for other in case.symptoms) or any(
-            self._are_related(resource, other) for other in case.symptoms
-        )
-
-    def _are_related(self, one: str, two: str) -> bool:
-        return self.topology.path(one, two).relation in JOINS
-
     def _revisions(self, now: int) -> list[Incident]:
         out = []
-        for case in self.cases:
+        for case in self.cases.all:
             if case.status == "open" or case.resolved_at == now:
                 out += self._revision(case, now)
         return out
@@ -305,15 +215,3 @@ class Correlator:
 
 def _oldest(change: Fact, now: int) -> int:
     return now - (LOOK_BACK_QUOTA if change.kind == "quota" else KEEP)
-
-
-def _distinct(signals: Sequence[Signal]) -> int:
-    return len({(signal.resource, signal.details.get("metric") or signal.details.get("reason")) for signal in signals})
-
-
-def _twin_of(case: Case) -> Case:
-    """A copy of a case; what its collections hold is frozen, or replaced as a whole."""
-    twin = copy.copy(case)
-    for name in ("sessions", "roots", "newest", "loops", "symptoms", "strong", "open_series", "evidence"):
-        setattr(twin, name, copy.copy(getattr(case, name)))
-    return twin

@@ -18,6 +18,7 @@ from pipeline.core.watch import Watch
 from pipeline.correlation.board import Board
 from pipeline.correlation.case import Case
 from pipeline.correlation.facts import Ledger
+from pipeline.correlation.life import Problem
 from pipeline.correlation.topology import Topology
 from pipeline.detectors.budget_burn import Burn
 from pipeline.detectors.context_overload import Fill
@@ -33,16 +34,16 @@ from pipeline.detectors.stuck_tool import Times
 from pipeline.detectors.unmatched_change import Shown
 from pipeline.detectors.version_regression import Version, Versions
 from pipeline.operators.correlate import Ahead, Silence
-from schemas.incidents import Evidence, Incident
+from schemas.incidents import Evidence, Incident, Transition
 from schemas.signals import Action, Fact, Signal, Usage
 
-FORMAT = 5  # grows with every change of what is saved
+FORMAT = 6  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Action, Ahead, Board, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Incident, Ledger, Loop,
-        Monologue, Pulse, Refusals, Ring, Run, Said, Seen, Series, Shown, Signal, Silence, Streak, Times, Topology,
-        Totals, Trail, Usage, Usual, Version, Versions, Watch,
+        Monologue, Problem, Pulse, Refusals, Ring, Run, Said, Seen, Series, Shown, Signal, Silence, Streak, Times,
+        Topology, Totals, Trail, Transition, Usage, Usual, Version, Versions, Watch,
     )
 }  # fmt: skip
 

@@ -10,7 +10,7 @@ from schemas.incidents import NESTED_FIELDS, TIME_FIELDS, Incident
 from schemas.times import EPOCH, parse_time
 from sinks.clickhouse.client import Client
 
-OPTIONAL = ("scope", "agent_id", "agent_version", "owner", "acknowledged_by")
+OPTIONAL = ("scope", "agent_id", "agent_version", "owner", "acknowledged_by", "follows", "followed_by", "merged_into")
 
 
 def incident_of(row: Mapping[str, Any]) -> Incident:

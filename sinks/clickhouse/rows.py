@@ -12,7 +12,7 @@ import orjson
 import polars as pl
 
 from schemas.controls import ALL, Control
-from schemas.incidents import NESTED_FIELDS, Incident
+from schemas.incidents import NESTED_FIELDS, Incident, Transition
 from schemas.oncall import Acknowledgement
 from schemas.registry import Schema, newest
 from schemas.signals import Signal, Usage
@@ -25,6 +25,7 @@ TIMES = frozenset(
     {
         *("event_time", "start_time", "published_time", "valid_from", "valid_until", "ingest_time", "pane", "at"),
         *("window_start", "window_end", "started_at", "detected_at", "updated_at", "resolved_at", "acknowledged_at"),
+        "first_seen_at",
         "until",
     }
 )
@@ -252,15 +253,18 @@ def _evidence_rows(incident: Incident) -> Iterable[dict[str, Any]]:
 
 
 def _transition_rows(incident: Incident) -> Iterable[dict[str, Any]]:
-    ended = "withdrawn" if incident.status == "withdrawn" else "resolved"
-    by = f" by {incident.acknowledged_by}" if incident.acknowledged_by else ""
-    for kind, moment, shows in (
-        ("opened", incident.detected_at, incident.title),
-        ("acknowledged", incident.acknowledged_at, f"acknowledged{by}"),
-        (ended, incident.resolved_at or (incident.updated_at if ended == "withdrawn" else None), f"incident {ended}"),
-    ):
-        if moment is None:
-            continue
+    """Its life as correlate tells it; what tells none (a silent source) was opened once, and is over once."""
+    steps: list[tuple[str, int, str]] = [(step.type, step.at, _linked(step)) for step in incident.transitions]
+    if not steps:
+        steps.append(("opened", incident.detected_at, incident.title))
+        if incident.resolved_at is not None:
+            steps.append(("resolved", incident.resolved_at, "incident resolved"))
+    if incident.acknowledged_at is not None:
+        by = f" by {incident.acknowledged_by}" if incident.acknowledged_by else ""
+        steps.append(("acknowledged", incident.acknowledged_at, f"acknowledged{by}"))
+    if incident.status == "withdrawn":
+        steps.append(("withdrawn", incident.resolved_at or incident.updated_at, "incident withdrawn"))
+    for kind, moment, shows in steps:
         yield {
             "tenant": incident.tenant,
             "incident_id": incident.incident_id,
@@ -269,10 +273,14 @@ def _transition_rows(incident: Incident) -> Iterable[dict[str, Any]]:
             "resource": incident.scope,
             "agent_id": incident.agent_id,
             "session_id": None,
-            "shows": shows,
+            "shows": f"{incident.title}: {shows}" if kind == "opened" and incident.transitions else shows,
             "topic": "",
             "partition": -1,
             "offset": -1,
             "event_id": kind,
             "revision": incident.revision,
         }
+
+
+def _linked(step: Transition) -> str:
+    return f"{step.shows}: incident {step.incident_id}" if step.incident_id else step.shows

@@ -1,0 +1,189 @@
+"""The cases of one tenant: which one a signal joins, when it opens another, and which are one. Pure.
+
+A session's signal joins the case of its session, its root or its agent; a symptom joins the case of a related place.
+What happens to a case on the way is said in life.py.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.correlation import life
+from pipeline.correlation.case import BETWEEN, REOPENS_WITHIN, Case, add_session_signal, add_symptom, opened
+from pipeline.correlation.topology import Relation, Topology, node_key
+from schemas.resources import scope_of
+from schemas.signals import Signal
+from schemas.times import MINUTE
+
+WEAK_FOR = 5 * MINUTE  # how long a weak symptom waits for another
+LEAST_WEAK = 3  # weak Kubernetes warnings, or series that jumped, that open an incident together
+JOINS = (Relation.SAME, Relation.OWNER, Relation.DEPENDENCY, Relation.DEPENDENT, Relation.SCOPE)
+
+
+class Cases:
+    """`all`: those that are open, and those resolved a short while ago; oldest first."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self.all: list[Case] = []
+        self._weak: list[Signal] = []
+        self._problems: dict[str, life.Problem] = {}  # by fingerprint
+
+    def twin(self, topology: Topology) -> "Cases":
+        """A copy that lives on by itself, with the topology of its correlator."""
+        twin = Cases(topology)
+        twin.all = [_twin_of(case) for case in self.all]
+        twin._weak = list(self._weak)
+        twin._problems = dict(self._problems)
+        return twin
+
+    def saved(self) -> Any:
+        """For a snapshot."""
+        return {"all": self.all, "weak": self._weak, "problems": self._problems}
+
+    def restore(self, saved: Any) -> None:
+        """The other way."""
+        self.all, self._weak, self._problems = saved["all"], saved["weak"], saved["problems"]
+
+    @property
+    def open(self) -> list[Case]:
+        """Those that are not over."""
+        return [case for case in self.all if case.status == "open"]
+
+    def forget(self, now: int) -> None:
+        """Drop what cannot matter any more."""
+        self._weak = [signal for signal in self._weak if signal.window_end >= now - WEAK_FOR]
+        self.all = [c for c in self.all if c.status == "open" or (c.resolved_at or 0) >= now - REOPENS_WITHIN]
+        self._problems = life.known_still(self._problems, now)
+
+    def route(self, signal: Signal, now: int) -> None:
+        """Let a signal join the case that it belongs to, or open one."""
+        if signal.family == "symptom":
+            self._route_symptom(signal, now)
+        else:
+            self._route_session(signal, now)
+
+    def _route_session(self, signal: Signal, now: int) -> None:
+        """A session's signal joins the case of its session, of its root, or of its agent; else it opens one.
+
+        What goes on between agents is one case of the delegation, whichever of them it is said of.
+        """
+        root = signal.root_session_id or signal.session_id
+        for case in self.all:
+            is_between = root in case.roots and (signal.type in BETWEEN or not BETWEEN.isdisjoint(case.newest))
+            if case.subject == "place" or (case.agent_id != signal.agent_id and not is_between):
+                continue
+            is_same = signal.session_id is None or signal.session_id in case.sessions or root in case.roots
+            if not is_same and case.sessions:
+                continue
+            if case.status == "resolved":
+                if signal.family != "feedback_loop" or not life.may_reopen(case, now):
+                    continue
+                life.reopen(case, now)
+            if life.is_too_old(case, now):
+                self._open_session(signal, now, follows=case)
+                return
+            add_session_signal(case, signal)
+            self._close_if_over(case, now)
+            return
+        self._open_session(signal, now, follows=None)
+
+    def _open_session(self, signal: Signal, now: int, follows: Case | None) -> None:
+        case = opened("agent" if signal.session_id is None else "session", signal)
+        add_session_signal(case, signal)
+        self._begin(case, now, follows)
+        self._close_if_over(case, now)
+
+    def _begin(self, case: Case, now: int, follows: Case | None) -> None:
+        self._problems[case.fingerprint] = life.open_case(case, self._problems, follows)
+        if follows is not None:
+            life.end_by(follows, case, now)
+        self.all.append(case)
+
+    def _close_if_over(self, case: Case, now: int) -> None:
+        if case.is_over and case.status == "open":
+            case.last_activity = now
+            life.resolve(case, now)
+
+    def _route_symptom(self, signal: Signal, now: int) -> None:
+        """A symptom joins the case of a related place; else it opens one, alone if strong, with others if weak.
+
+        Cases that it is near to alike are parts of one, the oldest. The same resource failing again reopens its case.
+        """
+        resource = signal.resource or ""
+        details = signal.details
+        self._topology.see(resource)
+        if details.get("node"):
+            self._topology.add_dependency(resource, node_key(resource, details["node"]))
+        near = [
+            case
+            for case in self.all
+            if case.subject == "place" and case.status == "open" and self._is_near(resource, case)
+        ]
+        if near:
+            self._join(near, signal, now)
+            return
+        if details.get("is_over"):
+            return
+        self._weak.append(signal)
+        around = [other for other in self._weak if self._are_related(resource, other.resource or "")]
+        if details.get("is_strong") or _distinct(around) >= LEAST_WEAK:
+            self._weak.remove(signal)
+            self._open_place(signal, now)
+
+    def _join(self, near: list[Case], signal: Signal, now: int) -> None:
+        case, *others = near
+        is_over = bool(signal.details.get("is_over"))
+        if life.is_too_old(case, now) and not is_over:
+            self._begin(case := opened("place", signal), now, follows=near[0])
+        if not is_over:
+            for other in others:
+                life.merge(other, case, now)
+        add_symptom(case, signal)
+        self._take_weak(case)
+
+    def _open_place(self, signal: Signal, now: int) -> None:
+        resource = signal.resource or ""
+        case = next((case for case in self.all if life.may_reopen(case, now) and self._failed_in(resource, case)), None)
+        if case is not None:
+            life.reopen(case, now)
+        else:
+            self._begin(case := opened("place", signal), now, follows=None)
+        add_symptom(case, signal)
+        self._take_weak(case)
+
+    def _failed_in(self, resource: str, case: Case) -> bool:
+        """Whether this very resource, or one of the same owner, failed in this case."""
+        same = (Relation.SAME, Relation.OWNER)
+        return any(self._topology.path(resource, other).relation in same for other in case.symptoms)
+
+    def _take_weak(self, case: Case) -> None:
+        """Weak symptoms that waited join a case that is now near to them."""
+        waiting = self._weak
+        self._weak = []
+        for signal in waiting:
+            if self._is_near(signal.resource or "", case):
+                add_symptom(case, signal)
+            else:
+                self._weak.append(signal)
+
+    def _is_near(self, resource: str, case: Case) -> bool:
+        scope = scope_of(resource)
+        return any(scope is not None and scope_of(other) == scope for other in case.symptoms) or any(
+            self._are_related(resource, other) for other in case.symptoms
+        )
+
+    def _are_related(self, one: str, two: str) -> bool:
+        return self._topology.path(one, two).relation in JOINS
+
+
+def _distinct(signals: Sequence[Signal]) -> int:
+    return len({(signal.resource, signal.details.get("metric") or signal.details.get("reason")) for signal in signals})
+
+
+def _twin_of(case: Case) -> Case:
+    """A copy of a case; what its collections hold is frozen, or replaced as a whole."""
+    twin = copy.copy(case)
+    for name in ("sessions", "roots", "newest", "loops", "symptoms", "strong", "open_series", "evidence"):
+        setattr(twin, name, copy.copy(getattr(case, name)))
+    return twin
