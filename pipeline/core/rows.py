@@ -69,6 +69,10 @@ class Rows:
             self._cache[name] = found
         return found
 
+    def floats(self, name: str) -> "np.ndarray[Any, np.dtype[np.float64]]":
+        """A column of numbers that is never null."""
+        return self._in_order(self._held[name].to_numpy())
+
     def hashes(self, name: str) -> Hashes:
         """The hash of each value of a text column; 0 where it is null."""
         key = f"hash {name}"

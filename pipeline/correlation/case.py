@@ -15,9 +15,9 @@ from schemas.times import MICROS, MINUTE
 
 Subject = Literal["session", "agent", "place"]
 QUIET = 5 * MINUTE
-OLDEST_OPEN = 30 * MINUTE  # an open metric jump alone keeps a case open this long after its last symptom
+OLDEST_OPEN = 10 * MINUTE  # an open metric jump alone keeps a case open this long after its last symptom
 REOPENS_WITHIN = 15 * MINUTE
-MOST_EVIDENCE = 60
+MOST_EVIDENCE = 100
 # loops of several sessions or agents: one incident a delegation
 BETWEEN = frozenset(["feedback_loop.ping_pong", "feedback_loop.fan_out", "feedback_loop.restarted"])
 MOST_RESOURCES = 500
@@ -138,7 +138,7 @@ def add_symptom(case: Case, signal: Signal) -> None:
     case.newest[signal.type] = signal
     case.last_activity = max(case.last_activity, signal.detected_at)
     resource = signal.resource or ""
-    if signal.type == "symptom.metric":
+    if "metric" in details:
         series = (signal.resource, details["metric"], details["labels"])
         if details["is_over"]:
             case.open_series.discard(series)
@@ -165,8 +165,22 @@ def add_evidence(case: Case, signal: Signal) -> None:
             key = (subject, kind, "newest")
         elif any(item.event_id == found.event_id and item.shows == found.shows for item in case.evidence.values()):
             continue
+        if key not in case.evidence and len(case.evidence) >= MOST_EVIDENCE:
+            _make_room(case, key)
         if key in case.evidence or len(case.evidence) < MOST_EVIDENCE:
             case.evidence[key] = found
+
+
+def _make_room(case: Case, wanted: tuple[str, str, str]) -> None:
+    """What began is worth more than that it is over, and what began first more than what came last: that goes."""
+    worth = _worth(wanted)
+    least = min(case.evidence, key=_worth)  # of equals the oldest
+    if _worth(least) < worth:
+        del case.evidence[least]
+
+
+def _worth(key: tuple[str, str, str]) -> int:
+    return 0 if key[1].endswith("/over") else 1 if key[2] == "newest" else 2
 
 
 def node_failed_first(case: Case) -> bool:

@@ -13,9 +13,9 @@ from pipeline.correlation.case import BETWEEN, REOPENS_WITHIN, Case, add_session
 from pipeline.correlation.topology import Relation, Topology, node_key
 from schemas.resources import scope_of
 from schemas.signals import Signal
-from schemas.times import MINUTE
+from schemas.times import MICROS, MINUTE
 
-WEAK_FOR = 5 * MINUTE  # how long a weak symptom waits for another
+WEAK_FOR = 5 * MINUTE  # how long a weak symptom waits for others, and two of its series' own steps at least
 LEAST_WEAK = 3  # weak Kubernetes warnings, or series that jumped, that open an incident together
 JOINS = (Relation.SAME, Relation.OWNER, Relation.DEPENDENCY, Relation.DEPENDENT, Relation.SCOPE)
 
@@ -50,9 +50,9 @@ class Cases:
         """Those that are not over."""
         return [case for case in self.all if case.status == "open"]
 
-    def forget(self, now: int) -> None:
-        """Drop what cannot matter any more."""
-        self._weak = [signal for signal in self._weak if signal.window_end >= now - WEAK_FOR]
+    def forget(self, now: int, pane: int) -> None:
+        """Drop what cannot matter any more. pane: its length, microseconds."""
+        self._weak = [signal for signal in self._weak if signal.window_end >= now - _waits(signal, pane)]
         self.all = [c for c in self.all if c.status == "open" or (c.resolved_at or 0) >= now - REOPENS_WITHIN]
         self._problems = life.known_still(self._problems, now)
 
@@ -175,6 +175,12 @@ class Cases:
 
     def _are_related(self, one: str, two: str) -> bool:
         return self._topology.path(one, two).relation in JOINS
+
+
+def _waits(signal: Signal, pane: int) -> int:
+    """How long a weak symptom waits for others: what comes every five minutes can't be there sooner."""
+    steps = round(2 * float(signal.details.get("spacing_seconds", 0)) * MICROS)
+    return max(WEAK_FOR, steps + pane)
 
 
 def _distinct(signals: Sequence[Signal]) -> int:

@@ -180,7 +180,7 @@ class Correlator:
         oldest = now - KEEP
         self._actions = [action for action in self._actions if action.start_time >= oldest][-MOST_KEPT:]
         self._changes = [change for change in self._changes if change.event_time >= _oldest(change, now)][-MOST_KEPT:]
-        self.cases.forget(now)
+        self.cases.forget(now, self.pane_size)
         if len(self.said) > len(self.cases.all):
             kept = {case.incident_id for case in self.cases.all}
             self.said = {name: incident for name, incident in self.said.items() if name in kept}

@@ -1,35 +1,41 @@
-"""Metric jump: a metric of a resource leaves its usual level, and comes back.
+"""Metric jump: a metric of a resource leaves what is usual for it, and comes back, or stays and becomes the usual.
 
-Usual is the median of up to 60 points before, with the median absolute deviation as its spread (robust z, Iglewicz and
-Hoaglin 1993). The point judged is never in its own baseline, and the baseline stands still while the jump is open; a
-level that lasts 60 points becomes the usual one. Two points in a row open a jump, two close it. Where the name says
-which way is bad (latency up, availability down) the good way is not a symptom. Cumulative series are judged by
-their rate, across resets.
+Usual, and how far from it is too far, is learned for each series (pipeline/core/series.py). One signal for each
+anomaly, at its onset, and one when it is over; what is learned stands still in between, at most for 60 points: then the
+new level is the usual one. An onset must hold for half a minute: two points at 15 seconds, one at five minutes. It is a
+`spike` or a `drop` where a point by itself is beyond, a `level_shift` where only the mean of two or four is, or where
+it stayed.
+
+What a metric is decides the scale it is judged on. Latencies: logarithm, and only up is bad. Success rates: the share
+that fails, as the arcsine of its root (there chance is equally wide everywhere), so 99.9 to 99 % is a jump and 97 to
+96 % is none. Cumulative counters: their rate; a reset gives none. Others, such as connections or bytes: as they are,
+both ways. Where one side is harm to users, the same harm again on the same day is no habit of the series.
 
 rows    MetricPoint rows of closed panes, ordered, with `pane`
-memory  (tenant, resource, metric, labels) -> Series; about 1.5 kB; leaves after 48 h of silence
+memory  (tenant, resource, metric, labels) -> columns; 1.75 kB a series; leaves after 48 h of silence
 """
 
-from collections import deque
-from dataclasses import dataclass, field
-from statistics import median
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from pipeline.core import series as learned
 from pipeline.core.evidence import reference
 from pipeline.core.limits import Limits
-from pipeline.core.memory import Memory
+from pipeline.core.panes import mix
 from pipeline.core.rows import Rows
-from pipeline.core.sessions import SessionIndex
+from pipeline.core.series import PEAK, POINTS, RUNS, Bools, Floats
+from pipeline.core.sessions import Columns, SessionIndex, Slots, Times
 from schemas.resources import name_of, scope_of
 from schemas.signals import Signal, compact_json, stable_hash
-from schemas.times import MICROS, MINUTE
+from schemas.times import MICROS, MINUTE, format_span
 
 KEEP = 48 * 60 * MINUTE
-POINTS = 60
-ENOUGH = 12  # points before anything is judged
-OPENS_AT, CLOSES_AT = 8.0, 4.0  # robust z
-LEAST_CHANGE = 0.3  # of the usual level
-LEAST_SPREAD = 0.05  # of the usual level, where a steady series has none
+HOLDS_FOR = 30 * MICROS
+MOST_HOLDING = 4  # points of an onset, however close they are
+CALM_ENDS = 2  # points in a row back at the usual level
+RESTS_FOR = 3 * MINUTE  # after an end: a relapse before must hold longer to be told
 UP_IS_BAD = (
     "latency",
     "duration",
@@ -43,132 +49,289 @@ UP_IS_BAD = (
     "timeout",
 )
 DOWN_IS_BAD = ("availab", "success", "ready", "healthy", "uptime")
+TIMES = ("latency", "duration", "response_time")
+PLAIN, LOG, SHARE = 0, 1, 2
+# by scale: least spread, as a share of the level and absolute
+LEAST_SPREAD = np.array([[0.02, 0.0], [0.0, 0.05], [0.0, 0.02]])
+COLUMNS = ("tenant", "resource", "metric", "labels", "unit", "value", "event_time", "pane", "partition", "offset")
+
+# of the anomaly at hand; `began` is of the first point beyond, also before it is an onset
+ANOMALY: dict[str, tuple[str, int]] = {
+    "previous": ("float64", 0),  # value of a cumulative series, at
+    "previous_at": ("int64", 0),
+    "beyond": ("uint8", 0),  # points in a row that are beyond
+    "began": ("int64", 0),
+    "is_open": ("uint8", 0),
+    "direction": ("int8", 0),
+    "calm": ("uint8", 0),
+    "rests": ("uint8", 0),  # calm points to go after an end
+    "long": ("uint8", 0),  # points since the onset
+    "run": ("uint8", 0),  # the run of points that showed it; above 0 a shift
+}
 
 
-@dataclass(slots=True)
-class Series:
-    """The last points of one series, and the jump it is in."""
+class SeriesMemory:
+    """What is remembered of every live series of a partition."""
 
-    usual: deque[float] = field(default_factory=lambda: deque(maxlen=POINTS))
-    beyond: list[float] = field(default_factory=list)  # points since it left
-    previous: tuple[int, float] | None = None  # of a cumulative series
-    direction: int = 0  # +1 up, -1 down: of the open jump, or of the point that may open one
-    is_open: bool = False
-    began: int = 0
-    calm: int = 0  # points in a row back at the usual level
+    keep = KEEP
+
+    def __init__(self) -> None:
+        self.index = SessionIndex(KEEP)  # of series here
+        self.series = Columns(**learned.SERIES, **ANOMALY)
+        self.index.attach(self.series)
+        self.kinds: dict[int, tuple[int, int]] = {}  # hash of metric and unit -> scale, side
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def expire(self, at: int) -> None:
+        """Forget the series that were silent for KEEP."""
+        self.index.expire(at)
+
+    def saved(self) -> Any:
+        """For a snapshot; what a metric's name means is found again."""
+        return self.index.saved()
+
+    def restore(self, saved: Any) -> None:
+        """The other way."""
+        self.index.restore(saved)
 
 
-def fresh(_: SessionIndex | None = None) -> Memory[tuple[str, str, str, str | None], Series]:
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A row that a signal is due for. value, usual, spread: on the metric's own scale."""
+
+    place: int
+    said: str  # opens, closes or stays
+    value: float
+    usual: float
+    score: float
+    limit: float
+    direction: int
+    is_shift: bool
+    began: int
+    points: int
+    spacing: float
+
+
+def fresh(_: SessionIndex | None = None) -> SeriesMemory:
     """An empty memory."""
-    return Memory(Series, KEEP)
+    return SeriesMemory()
 
 
-def detect(rows: Rows, memory: Memory[tuple[str, str, str, str | None], Series], limits: Limits) -> list[Signal]:
+def detect(rows: Rows, memory: SeriesMemory, limits: Limits) -> list[Signal]:
     """Judge every point, then learn from it; changes `memory`."""
-    signals = []
-    for row in rows.frame.iter_rows(named=True):
-        key = (row["tenant"], row["resource"], row["metric"], row["labels"])
-        series = memory.get(key, row["event_time"])
-        value = _value(row, series)
-        if value is None:
-            continue
-        said = _judge(row, value, series)
-        if said is not None:
-            signals.append(_signal(row, value, series, said, rows.pane_size, limits))
-    return signals
+    if not len(rows):
+        return []
+    at = rows.ints("event_time")
+    keys = mix([rows.hashes(name) for name in ("tenant", "resource", "metric", "labels")])
+    slots = memory.index.slots(keys, at)
+    scales, sides = _kinds(rows, memory)
+    values = rows.floats("value")
+    is_cumulative = rows.equals("kind", "cumulative")
+    said: list[Said] = []
+    for places in _rounds(slots):
+        found, moments = values[places], at[places]
+        counted = is_cumulative[places]
+        if counted.any():
+            found = _rates(memory.series, slots[places], found, moments, counted)
+            has_value = ~np.isnan(found)
+            places, found, moments = places[has_value], found[has_value], moments[has_value]
+        said += _round(memory.series, places, slots[places], moments, found, scales[places], sides[places])
+    shown = rows.take(np.array([one.place for one in said], dtype=np.int64), COLUMNS) if said else None
+    named = shown.iter_rows(named=True) if shown is not None else ()
+    return [_signal(row, one, rows.pane_size, limits) for row, one in zip(named, said, strict=True)]
 
 
-def _value(row: dict[str, Any], series: Series) -> float | None:
-    value: float = row["value"]
-    if row["kind"] != "cumulative":
-        return value
-    before, series.previous = series.previous, (row["event_time"], value)
-    if before is None or row["event_time"] <= before[0] or value < before[1]:
-        return None  # the first point, or a reset: no rate
-    elapsed: int = row["event_time"] - before[0]
-    return (value - before[1]) / (elapsed / MICROS)
+def _rounds(slots: Slots) -> list[Slots]:
+    """Places of the first row of every series, then of the second, and so on; the rows are in the order of time."""
+    order = np.argsort(slots, kind="stable")
+    ordered = slots[order]
+    is_first = np.r_[True, ordered[1:] != ordered[:-1]]
+    starts = np.flatnonzero(is_first)
+    number = np.arange(slots.size) - np.repeat(starts, np.diff(np.r_[starts, slots.size]))
+    by_number = np.argsort(number, kind="stable")
+    cuts = np.cumsum(np.bincount(number))[:-1]
+    return [np.sort(part) for part in np.split(order[by_number], cuts)]
 
 
-def _judge(row: dict[str, Any], value: float, series: Series) -> str | None:
-    """`opens`, `closes` or None; moves the series on."""
-    if len(series.usual) < ENOUGH:
-        series.usual.append(value)
-        return None
-    usual, spread = level(series.usual)
-    score = (value - usual) / spread
-    direction = 1 if score > 0 else -1
-    is_beyond = abs(score) > OPENS_AT and abs(value - usual) >= LEAST_CHANGE * abs(usual)
-    if series.is_open:
-        series.beyond.append(value)
-        series.calm = series.calm + 1 if abs(score) < CLOSES_AT or direction != series.direction else 0
-        if series.calm >= 2:
-            _settle(series, series.beyond[-2:])
-            return "closes"
-        if len(series.beyond) >= POINTS:
-            _settle(series, series.beyond)
-            return "closes"
-        return None
-    if not (is_beyond and _is_bad(row["metric"], direction)):
-        series.usual.extend([*series.beyond, value])
-        series.beyond = []
-        return None
-    if series.beyond and direction == series.direction:
-        series.beyond.append(value)
-        series.is_open, series.calm = True, 0
-        return "opens"
-    series.usual.extend(series.beyond)
-    series.beyond, series.direction, series.began = [value], direction, row["event_time"]
-    return None
+def _kinds(rows: Rows, memory: SeriesMemory) -> tuple[Slots, Slots]:
+    """The scale and the side that matters of each row's metric."""
+    hashes = mix([rows.hashes("metric"), rows.hashes("unit")])
+    known, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    new = [place for place, key in zip(first.tolist(), known.tolist(), strict=True) if key not in memory.kinds]
+    if new:
+        names = rows.take(np.array(new), ("metric", "unit"))
+        for place, metric, unit in zip(new, names["metric"], names["unit"], strict=True):
+            memory.kinds[int(hashes[place])] = kind_of_metric(metric, unit)
+    kinds = np.array([memory.kinds[key] for key in known.tolist()], dtype=np.int64)
+    return kinds[inverse, 0], kinds[inverse, 1]
 
 
-def level(points: deque[float]) -> tuple[float, float]:
-    """Median and spread (1.4826 times the median absolute deviation, with a floor) of the points."""
-    usual = median(points)
-    spread = 1.4826 * median(abs(point - usual) for point in points)
-    return usual, max(spread, LEAST_SPREAD * abs(usual), 1e-9)
-
-
-def _settle(series: Series, learned: list[float]) -> None:
-    series.usual.extend(learned)
-    series.beyond, series.is_open, series.calm = [], False, 0
-
-
-def _is_bad(metric: str, direction: int) -> bool:
+def kind_of_metric(metric: str, unit: str | None) -> tuple[int, int]:
+    """Its scale, and the side of it that is bad: 1 up, -1 down, 0 both; a share is judged by what fails, so up."""
     name = metric.lower()
     if any(word in name for word in DOWN_IS_BAD):
-        return direction < 0
-    return direction > 0 or not any(word in name for word in UP_IS_BAD)
+        is_share = unit in ("%", "1") or any(word in name for word in ("rate", "ratio", "percent", "share"))
+        return (SHARE, 1) if is_share else (PLAIN, -1)
+    if any(word in name for word in TIMES):
+        return LOG, 1
+    return PLAIN, int(any(word in name for word in UP_IS_BAD))
 
 
-def _signal(row: dict[str, Any], value: float, series: Series, said: str, pane_size: int, limits: Limits) -> Signal:
-    usual, spread = level(series.usual)
+def _rates(series: Columns, slots: Slots, values: Floats, at: Times, counted: Bools) -> Floats:
+    """Cumulative values as their rate a second since the point before; nan at the first and after a reset."""
+    before, before_at = series["previous"][slots], series["previous_at"][slots]
+    has_rate = (before_at > 0) & (at > before_at) & (values >= before)
+    elapsed = np.where(has_rate, at - before_at, MICROS) / MICROS
+    rate = np.where(has_rate, (values - before) / elapsed, np.nan)
+    series["previous"][slots[counted]] = values[counted]
+    series["previous_at"][slots[counted]] = at[counted]
+    return np.where(counted, rate, values)
+
+
+def _round(
+    series: Columns, places: Slots, slots: Slots, at: Times, values: Floats, scale: Slots, side: Slots
+) -> list[Said]:
+    """Judge and learn one point of each of these series."""
+    points = on_scale(values, scale)
+    least_share, least = LEAST_SPREAD[scale, 0], LEAST_SPREAD[scale, 1]
+    expected = learned.expect(series, slots, at, least_share, least)
+    verdict = learned.judge(series, slots, points, expected, side.astype(np.float64))
+    was_open = series["is_open"][slots] > 0
+    is_beyond = verdict.is_beyond
+    is_beyond[1:] &= verdict.scores[0] > PEAK / 2  # not one wild point that a mean still holds
+    sign = np.where(verdict.left >= 0, 1, -1)
+    opens, run = _onsets(series, slots, at, is_beyond, verdict.is_known, sign)
+    score = verdict.scores[series["run"][slots], np.arange(slots.size)]
+    is_calm = was_open & ((score < PEAK) | (sign != series["direction"][slots]))
+    long = series["long"][slots].astype(np.int64) + 1
+    series["calm"][slots] = calm = np.where(is_calm, series["calm"][slots].astype(np.int64) + 1, 0)
+    closes = was_open & (calm >= CALM_ENDS)
+    stays = was_open & ~closes & (long >= POINTS)
+    series["long"][slots] = np.where(opens, 1, np.where(was_open, long, 0))
+    series["direction"][slots] = np.where(opens, sign, series["direction"][slots])
+    series["run"][slots] = np.where(opens, run, series["run"][slots])
+    series["told"][slots] |= opens
+    series["is_open"][slots] = is_open = (was_open | opens) & ~closes & ~stays
+    learned.learn(series, slots, at, points, expected, verdict, ~is_open & ~is_beyond[0] & ~stays, side != 0)
+    rests = series["rests"][slots].astype(np.int64)
+    series["rests"][slots] = np.where(
+        closes,
+        np.minimum(RESTS_FOR / np.maximum(series["spacing"][slots], 1.0), 255).astype(np.int64),
+        np.maximum(0, rests - (score < PEAK)),
+    )
+    learned.settle(series, slots[closes])
+    if stays.any():
+        learned.take_level(series, slots[stays])
+    said = []
+    for number in np.flatnonzero(opens | closes | stays).tolist():
+        slot, kind = int(slots[number]), int(scale[number])
+        usual = float(expected.forecast[number])
+        shown = int(run[number]) if opens[number] else 0
+        said.append(
+            Said(
+                int(places[number]),
+                "opens" if opens[number] else "closes" if closes[number] else "stays",
+                float(values[number]),
+                off_scale(usual, kind, float(values[number])),
+                float(verdict.scores[shown, number]),
+                float(verdict.limits[shown, number]),
+                int(series["direction"][slot]) * (-1 if kind == SHARE else 1),
+                bool(series["run"][slot] > 0),
+                int(series["began"][slot]),
+                int(series["long"][slot]),
+                learned.spacing_seconds(series, slot),
+            )
+        )
+    return said
+
+
+def _onsets(
+    series: Columns, slots: Slots, at: Times, is_beyond: Bools, is_known: Bools, sign: Slots
+) -> tuple[Bools, Slots]:
+    """Where an anomaly begins, and the shortest run of points that shows it."""
+    was_open = series["is_open"][slots] > 0
+    by_itself = is_beyond[0]
+    run = is_beyond.argmax(axis=0)
+    spacing = np.maximum(series["spacing"][slots].astype(np.float64), 1.0)
+    needed = np.clip(np.ceil(HOLDS_FOR / spacing), 1, MOST_HOLDING)
+    before = series["beyond"][slots].astype(np.int64)
+    goes_on = by_itself & (before > 0) & (sign == series["direction"][slots])
+    beyond = np.where(by_itself & ~was_open, np.where(goes_on, before + 1, 1), 0)
+    rests = series["rests"][slots].astype(np.int64)
+    needed = np.where((rests > 0) | is_known[0], MOST_HOLDING, needed)
+    is_shift = (run > 0) & ~was_open & (rests == 0) & ~is_known[run, np.arange(slots.size)]
+    opens = (beyond >= needed) | is_shift
+    ago = (np.array(RUNS)[run] - 1) * spacing.astype(np.int64)
+    began = np.where(is_shift, at - ago, np.where(beyond == 1, at, series["began"][slots]))
+    series["began"][slots] = np.where(was_open, series["began"][slots], began)
+    series["direction"][slots] = np.where(beyond > 0, sign, series["direction"][slots])
+    series["beyond"][slots] = np.where(opens, 0, beyond)
+    return opens, run
+
+
+def on_scale(values: Floats, scale: Slots) -> Floats:
+    """Values as they are judged: latencies on a log scale, success rates by the share that fails."""
+    logs = np.log(np.maximum(values, 1e-9))
+    whole = np.where(np.abs(values) > 1.0, 100.0, 1.0)
+    failing = 2 * np.arcsin(np.sqrt(np.clip(1 - values / whole, 0.0, 1.0)))
+    return np.where(scale == LOG, logs, np.where(scale == SHARE, failing, values))
+
+
+def off_scale(value: float, scale: int, beside: float) -> float:
+    """The other way, for people; a share is in percent where the value beside it is."""
+    if scale == LOG:
+        return float(np.exp(value))
+    if scale == SHARE:
+        return float(np.cos(max(0.0, value) / 2) ** 2) * (100.0 if abs(beside) > 1.0 else 1.0)
+    return value
+
+
+def _signal(row: dict[str, Any], one: Said, pane_size: int, limits: Limits) -> Signal:
     unit = f" {row['unit'].replace('{', '').replace('}', '')}" if row["unit"] and row["unit"] != "1" else ""
-    verb = ("rose" if series.direction > 0 else "fell") if said == "opens" else "is back"
-    shows = f"{row['metric']} of {name_of(row['resource'])} {verb} to {value:.4g}{unit}"
-    shows += f", usually {usual:.4g}{unit}" if said == "opens" else ""
+    shows = f"{row['metric']} of {name_of(row['resource'])} {_verb(one)} {one.value:.4g}{unit}"
+    if one.said == "opens":
+        shows += f", usually {one.usual:.4g}{unit}"
+    elif one.said == "stays":
+        shows += f" for {format_span(row['event_time'] - one.began)}: that is its usual level from now on"
     event_id = stable_hash(row["tenant"], row["resource"], row["metric"], row["labels"], row["event_time"])
+    shape = "level_shift" if one.is_shift or one.said == "stays" else "spike" if one.direction > 0 else "drop"
     evidence = {
         "metric": row["metric"],
         "labels": row["labels"],
-        "value": value,
-        "usual": usual,
-        "spread": spread,
-        "direction": series.direction,
-        "is_over": said == "closes",
+        "value": one.value,
+        "usual": one.usual,
+        "direction": one.direction,
+        "limit": round(one.limit, 2),
+        "points": one.points,
+        "spacing_seconds": round(one.spacing, 1),
+        "is_over": one.said != "opens",
+        "is_usual_now": one.said == "stays",
         "references": [reference(row, "system.metrics.v1", event_id, shows, kind="symptom", resource=row["resource"])],
     }
     return Signal(
-        signal_id=stable_hash("symptom.metric", event_id, said),
-        type="symptom.metric",
+        signal_id=stable_hash("symptom.metric", event_id, one.said),
+        type=f"symptom.{shape}",
         tenant=row["tenant"],
         scope=scope_of(row["resource"]),
         resource=row["resource"],
-        window_start=series.began if said == "opens" else row["event_time"],
+        window_start=one.began if one.said == "opens" else row["event_time"],
         window_end=row["event_time"],
         detected_at=row["pane"] + pane_size,
-        score=round(abs(value - usual) / spread, 2),
+        score=round(one.score, 2),
         severity="warning",
         summary=shows,
         evidence=compact_json(evidence),
         rule_version=limits.rule_version,
     )
+
+
+def _verb(one: Said) -> str:
+    if one.said == "closes":
+        return "is back to"
+    if one.said == "stays":
+        return "stays at"
+    if one.is_shift:
+        return "shifted up to" if one.direction > 0 else "shifted down to"
+    return "rose to" if one.direction > 0 else "fell to"

@@ -24,7 +24,6 @@ from pipeline.detectors.budget_burn import Burn
 from pipeline.detectors.context_overload import Fill
 from pipeline.detectors.hand_off import Delegation, Trail
 from pipeline.detectors.kubernetes import Said
-from pipeline.detectors.metric_jump import Series
 from pipeline.detectors.monologue import Monologue
 from pipeline.detectors.refused_calls import Refusals
 from pipeline.detectors.repeated_run import Failing
@@ -42,7 +41,7 @@ CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Action, Ahead, Board, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Incident, Ledger, Loop,
-        Monologue, Problem, Pulse, Refusals, Ring, Run, Said, Seen, Series, Shown, Signal, Silence, Streak, Times,
+        Monologue, Problem, Pulse, Refusals, Ring, Run, Said, Seen, Shown, Signal, Silence, Streak, Times,
         Topology, Totals, Trail, Transition, Usage, Usual, Version, Versions, Watch,
     )
 }  # fmt: skip
