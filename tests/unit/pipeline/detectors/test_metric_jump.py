@@ -180,3 +180,26 @@ def restarted(memory: SeriesMemory) -> SeriesMemory:
     again = metric_jump.fresh()
     again.restore(decode(encode(memory.saved(), {}), {}))
     return again
+
+
+def onsets(values: Sequence[float], **fields: Any) -> list[Signal]:
+    return [signal for signal in jumps(values, step=FIVE_MINUTES, **fields) if not signal.details["is_over"]]
+
+
+def test_a_height_that_was_reached_twice_is_no_news_the_third_time_unless_it_is_exceeded() -> None:
+    spikes = [*STEADY, 50.0, *STEADY, 50.0, *STEADY]
+    assert len(onsets(spikes)) == 2
+    assert len(onsets([*spikes, 50.0])) == 2
+    assert len(onsets([*spikes, 70.0])) == 3
+
+
+def test_harm_that_lasts_is_news_again_on_the_same_day_and_work_is_not() -> None:
+    outages = [*STEADY, *[50.0] * 3, *STEADY, *[50.0] * 3, *STEADY, *[50.0] * 3]
+    assert len(onsets(outages, metric="http.latency_ms", unit="ms")) == 3
+    assert len(onsets(outages, metric="disk.writes")) == 2
+
+
+def test_falling_back_to_where_a_bursty_series_rests_is_no_drop() -> None:
+    draw = random.Random(4)
+    busy = [0.0 if i // 30 % 3 else 100 * draw.random() for i in range(2000)]
+    assert [signal.type for signal in onsets(busy) if signal.type == "symptom.drop"] == []
