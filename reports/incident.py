@@ -62,18 +62,19 @@ def render(incident: Incident, width: int = 100) -> str:
         ("Do first", first_steps(incident)),
     ]
     for label, texts in rows:
-        lines += _row(label, texts, width)
+        lines += row(label, texts, width)
     lines += ["", f"Timeline of {day(incident.started_at)}, UTC (» marks what decided it)"]
     lines += _timeline(incident, width)
     return "\n".join(lines)
 
 
-def _row(label: str, texts: Iterable[str], width: int) -> list[str]:
+def row(label: str, texts: Iterable[str], width: int, *, left: int = LABEL, hang: int = 2) -> list[str]:
+    """A label in a column of `left`, and texts beside it; what a text goes on with hangs in by `hang`."""
     out = []
     for number, text in enumerate(texts):
-        first = f"  {label if number == 0 else '':<{LABEL}}"
+        first = f"  {label if number == 0 else '':<{left}}"
         out += textwrap.wrap(
-            plain(text), width, initial_indent=first, subsequent_indent=" " * (LABEL + 4), break_long_words=False
+            plain(text), width, initial_indent=first, subsequent_indent=" " * (left + 2 + hang), break_long_words=False
         )
     return out
 

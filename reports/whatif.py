@@ -1,9 +1,8 @@
 """What would have stopped it, as text for a person: a limit and its price, or plainly that it would not have."""
 
 import textwrap
-from collections.abc import Iterable
 
-from reports.incident import clock, plain
+from reports.incident import clock, plain, row
 from schemas.whatif import Healthy, Outcome, WhatIf
 
 LABEL = 30  # width of the left column
@@ -27,18 +26,9 @@ def render(found: WhatIf, width: int = 100) -> str:
         "",
     ]
     for outcome in found.outcomes:
-        lines += _row(plain(outcome.limit), [*_stop(outcome), *_price(outcome, found)], width)
+        texts = [*_stop(outcome), *_price(outcome, found)]
+        lines += row(plain(outcome.limit), texts, width, left=LABEL, hang=0)
     return "\n".join(lines)
-
-
-def _row(label: str, texts: Iterable[str], width: int) -> list[str]:
-    out = []
-    for number, text in enumerate(texts):
-        first = f"  {label if number == 0 else '':<{LABEL}}"
-        out += textwrap.wrap(
-            plain(text), width, initial_indent=first, subsequent_indent=" " * (LABEL + 2), break_long_words=False
-        )
-    return out
 
 
 def _stop(outcome: Outcome) -> list[str]:

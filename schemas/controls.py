@@ -80,6 +80,11 @@ def with_id(control: Control) -> Control:
     return replace(control, control_id=stable_hash("control", said))
 
 
+def ended(control: Control, *, author: str, reason: str, at: int) -> Control:
+    """The control that ends this one: its agent goes on."""
+    return with_id(replace(control, action="resume", author=author, reason=reason, at=at, until=None, probes=False))
+
+
 def control_of(record: Mapping[str, Any], key: str) -> Control:
     """The control of a decoded record. Raises ControlError where it is none, or is not the one its key says."""
     control = Control(**{item.name: record[item.name] for item in fields(Control)})

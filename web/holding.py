@@ -1,10 +1,9 @@
 """An agent held, or let go, by hand on the page: what was asked as controls. Pure; who calls it writes them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
-from schemas.controls import ALL, LONGEST_REASON, Control, with_id
+from schemas.controls import ALL, LONGEST_REASON, Control, ended, with_id
 from schemas.errors import UsageError
 from schemas.times import MINUTE
 
@@ -35,10 +34,7 @@ def asked(body: Any, known: Sequence[Control], now: int) -> list[Control]:
             held = [c for c in known if (c.tenant, c.agent_id) == (tenant, agent) and c.is_in_force(now)]
             if not held:
                 raise UsageError(f"Nothing holds {agent[:100]} now.")
-            return [
-                with_id(replace(c, action="resume", author=author, reason=reason, at=now, until=None, probes=False))
-                for c in held
-            ]
+            return [ended(control, author=author, reason=reason, at=now) for control in held]
     raise UsageError("The action is pause or resume.")
 
 

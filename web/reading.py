@@ -118,7 +118,7 @@ def agent(client: Client, agent_id: str, now: int) -> dict[str, Any]:
     """One agent: use by minute, by version and tool, and its incidents."""
     values: dict[str, Any] = {"agent": agent_id, "now": now, "minutes": BURN_MINUTES}
     incidents = client.query(
-        "SELECT incident_id FROM incidents FINAL WHERE agent_id = {agent:String} ORDER BY started_at DESC LIMIT 50",
+        "SELECT * FROM incidents FINAL WHERE agent_id = {agent:String} ORDER BY started_at DESC LIMIT 50",
         values,
     )
     return {
@@ -127,7 +127,7 @@ def agent(client: Client, agent_id: str, now: int) -> dict[str, Any]:
         "minutes": client.query(BY_MINUTE, values),
         "versions": client.query(BY_VERSION, values),
         "tools": client.query(BY_TOOL, values),
-        "incidents": [_listed(stored.by_id(client, row["incident_id"])) for row in incidents],
+        "incidents": [_listed(stored.incident_of(row)) for row in incidents],
     }
 
 

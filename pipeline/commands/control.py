@@ -12,7 +12,7 @@ from pipeline.kafka_connection import KafkaConnection
 from pipeline.settings import load_settings
 from pipeline.stages.control_log import give, known_controls
 from reports.inspection import inspection, state_of
-from schemas.controls import ALL, LONGEST_REASON, Control, with_id
+from schemas.controls import ALL, LONGEST_REASON, Control, ended, with_id
 from schemas.errors import UsageError
 from schemas.times import MICROS, MINUTE, format_time
 from sinks.clickhouse.agents import incidents_of, steps_of
@@ -59,10 +59,7 @@ def _resume(kafka: KafkaConnection, asked: Control, why: str | None, author: str
         print(f"Nothing holds {asked.about} of {asked.tenant}: `aftermath control list` shows what there is.")
         return 1
     reason = _why(why) if why else "resumed"
-    ends = [
-        with_id(replace(control, action="resume", reason=reason, author=author, at=now, until=None, probes=False))
-        for control in held
-    ]
+    ends = [ended(control, author=author, reason=reason, at=now) for control in held]
     give(kafka, ends)
     for control in ends:
         print(f"{control.about} of {control.tenant} goes on.")
