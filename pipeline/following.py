@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from confluent_kafka import OFFSET_END, Consumer, KafkaException, TopicPartition
 
 from pipeline.kafka_connection import KafkaConnection
+from pipeline.kafka_faults import is_passing
 from reports.tail import Shown
 from schemas.codecs.single import decode_incident, decode_record
 from schemas.errors import DependencyError
@@ -67,7 +68,7 @@ class Follower:
                         found.append((topic, value))
                 elif fault.name() == "_PARTITION_EOF":
                     self._unread.discard((str(topic), int(partition or 0)))
-                elif not fault.retriable():
+                elif not is_passing(fault):
                     raise DependencyError(f"Kafka does not let {topic} be read: {fault.str()}.")
             yield found
 

@@ -3,16 +3,22 @@
 The player paces by it, and the demo knows by it when all is read.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
+from time import sleep
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from pipeline.clock import monotonic
 from pipeline.kafka_connection import KafkaConnection
+from pipeline.kafka_faults import is_passing
 from schemas.errors import DependencyError
 from schemas.topics import Topic
 
 Place = tuple[str, int]
 TIMEOUT_SECONDS = 10.0
+AGAIN_SECONDS = 0.1  # a leader that moves is known in less than a second
 
 
 class Offsets:
@@ -25,23 +31,18 @@ class Offsets:
     def committed(self, group: str, topics: Iterable[Topic]) -> dict[Place, int]:
         """The first offset the group has not confirmed, 0 where it has not committed yet."""
         places = [TopicPartition(topic.name, number) for topic in topics for number in range(topic.partitions)]
-        try:
-            found = self._client(group).committed(places, timeout=TIMEOUT_SECONDS)
-        except KafkaException as error:
-            raise self.down(error) from error
+        client = self._client(group)
+        found = self._answer(partial(client.committed, places))
         return {(item.topic, item.partition): max(0, item.offset) for item in found}
 
     def ends(self, topics: Iterable[Topic]) -> dict[Place, int]:
         """The offset the next record of each partition will have."""
         client = self._client("aftermath.offsets")
         ends: dict[Place, int] = {}
-        try:
-            for topic in topics:
-                for number in range(topic.partitions):
-                    place = TopicPartition(topic.name, number)
-                    ends[topic.name, number] = client.get_watermark_offsets(place, timeout=TIMEOUT_SECONDS)[1]
-        except KafkaException as error:
-            raise self.down(error) from error
+        for topic in topics:
+            for number in range(topic.partitions):
+                place = TopicPartition(topic.name, number)
+                ends[topic.name, number] = self._answer(partial(client.get_watermark_offsets, place))[1]
         return ends
 
     def close(self) -> None:
@@ -62,6 +63,17 @@ class Offsets:
                 }
             )
         return self._clients[group]
+
+    def _answer(self, ask: Callable[..., Any]) -> Any:
+        """Asked again while the fault is one that passes, and time is left."""
+        deadline = monotonic() + TIMEOUT_SECONDS
+        while True:
+            try:
+                return ask(timeout=max(0.05, deadline - monotonic()))
+            except KafkaException as error:
+                if not is_passing(error.args[0]) or monotonic() >= deadline:
+                    raise self.down(error) from error
+                sleep(AGAIN_SECONDS)
 
     def down(self, error: KafkaException) -> DependencyError:
         """What to raise where Kafka does not tell."""

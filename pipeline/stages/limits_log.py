@@ -17,6 +17,7 @@ from pipeline.core.limit_versions import Published, Refused, followed_by
 from pipeline.core.limits import Limits
 from pipeline.frontier import MICROS_PER_MS
 from pipeline.kafka_connection import KafkaConnection
+from pipeline.kafka_faults import is_passing
 from schemas.codecs.single import UnreadableError, decode
 from schemas.errors import DependencyError
 from schemas.topics import LIMITS
@@ -77,7 +78,7 @@ class LimitsLog:
                     continue
                 message = self._consumer.poll(POLL_SECONDS)
             except KafkaException as error:
-                if not error.args[0].retriable() and error.args[0].name() not in ("_TIMED_OUT", "_TRANSPORT"):
+                if not is_passing(error.args[0]):
                     raise DependencyError(f"{LIMITS.name} cannot be read: {error.args[0].str()}.") from error
                 continue
             if message is not None:

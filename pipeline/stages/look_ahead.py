@@ -12,6 +12,7 @@ from types import TracebackType
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from pipeline.kafka_connection import KafkaConnection
+from pipeline.kafka_faults import is_passing
 from schemas.codecs.single import decode_record
 from schemas.errors import DependencyError
 from schemas.signals import Marker
@@ -50,7 +51,7 @@ class LookAhead:
         for message in found:
             fault = message.error()
             if fault is not None:
-                if fault.retriable():
+                if is_passing(fault):
                     continue
                 raise DependencyError(f"signals.v1 cannot be looked through: {fault.str()}.")
             value, offset = message.value(), message.offset()

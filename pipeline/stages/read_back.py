@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Callable
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
+from pipeline.clock import monotonic
 from pipeline.kafka_connection import KafkaConnection
+from pipeline.kafka_faults import is_passing
 from schemas.errors import DependencyError
 from schemas.topics import Topic
 
@@ -50,15 +52,16 @@ async def _read(connection: KafkaConnection, topic: Topic, *, goes_on: bool) -> 
         while unread or goes_on:
             found = await asyncio.to_thread(consumer.consume, BATCH, 0.5)
             for message in found:
-                heard_at = loop.time()
                 error = message.error()
+                if not is_passing(error):
+                    heard_at = loop.time()
                 if error is None:
                     value = message.value()
                     if value is not None:
                         yield value
                 elif error.name() == "_PARTITION_EOF":
                     unread.discard(message.partition())
-                elif not error.retriable() and not goes_on:
+                elif not is_passing(error) and not goes_on:
                     raise DependencyError(f"Kafka does not let {topic.name} be read: {error.str()}.")
             if not goes_on and loop.time() - heard_at > TIMEOUT_SECONDS:
                 raise DependencyError(
@@ -92,18 +95,22 @@ def read_partitions(
     unread = set(partitions)
     try:
         consumer.assign([TopicPartition(topic.name, number, OFFSET_BEGINNING) for number in sorted(partitions)])
+        heard_at = monotonic()
         while unread:
-            message = consumer.poll(TIMEOUT_SECONDS)
-            if message is None:
+            message = consumer.poll(1.0)
+            if message is None or is_passing(message.error()):
+                if monotonic() - heard_at < TIMEOUT_SECONDS:
+                    continue
                 raise DependencyError(
                     f"Kafka gave nothing of {topic.name} for {TIMEOUT_SECONDS:.0f} s; check that it is up."
                 )
+            heard_at = monotonic()
             error = message.error()
             if error is None:
                 put((message.key() or b"").decode(errors="replace"), message.value())
             elif error.name() == "_PARTITION_EOF":
                 unread.discard(message.partition())
-            elif not error.retriable():
+            else:
                 raise DependencyError(f"Kafka does not let {topic.name} be read: {error.str()}.")
     except KafkaException as error:
         raise DependencyError(f"{topic.name} cannot be read: {error.args[0].str()}.") from error
