@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from schemas.errors import AftermathError
+from schemas.errors import AftermathError, Reason
 
 EPILOG = "Begin with `aftermath demo`. Every reading command takes --json."
 
@@ -194,6 +194,24 @@ def parser() -> argparse.ArgumentParser:
     giving.add_argument("file", nargs="?", type=Path, metavar="FILE", help="default: AFTERMATH_LIMITS_FILE")
     versions.add_parser("show", help="the versions that are published").add_argument("--json", action="store_true")
 
+    letters = commands.add_parser(
+        "dead-letters", help="messages that could not be read: list them, send them once more"
+    )
+    sending = letters.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, text in (
+        ("list", "by topic and reason"),
+        ("replay", "to where they came from, each once, with a row in dead_letter_replays"),
+    ):
+        one = sending.add_parser(name, help=text)
+        one.add_argument("--topic", metavar="T", help="only those of this topic, as agent.traces.v1")
+        one.add_argument("--reason", metavar="R", choices=[str(reason) for reason in Reason], help="only these")
+        one.add_argument("--json", action="store_true", help="one JSON document on stdout")
+        if name == "replay":
+            one.add_argument("--why", default="", metavar="TEXT", help="what was mended; needed")
+            one.add_argument("--by", default="", metavar="WHO", help="who replays; default: the login name")
+            one.add_argument("--most", type=_count, default=1_000, metavar="N", help="default 1000")
+            one.add_argument("--again", action="store_true", help="also those that were replayed before")
+
     setup = commands.add_parser("setup", help="create topics and ClickHouse tables")
     setup.add_argument("--check", action="store_true", help="change nothing; exit 1 if something is missing")
     commands.add_parser("doctor", help="what is configured, what answers, and what to do about the rest").add_argument(
@@ -229,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in ("faust", "mode", "aiokafka", "pipeline.transport"):  # 150 lines a start
             logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        found = importlib.import_module(f"pipeline.commands.{args.command}").run(args)
+        found = importlib.import_module(f"pipeline.commands.{args.command.replace('-', '_')}").run(args)
         return int(found)
     except AftermathError as error:
         print(f"aftermath: {error}", file=sys.stderr)

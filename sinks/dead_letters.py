@@ -5,16 +5,19 @@ retention), so that they can be replayed once the fault is mended; the table say
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from schemas.codecs.single import encode
 from schemas.errors import Rejected
+from schemas.topics import INPUTS, OTLP
 from sinks.redaction import redact_text
 
 MAX_VALUE_BYTES = 900_000  # with the rest of the record it stays below the broker's limit
 PREVIEW_CHARACTERS = 500
 KEY_CHARACTERS = 200
+REPLAYABLE = frozenset(topic.name for topic in (*INPUTS, *OTLP))
 
 
 def code_version() -> str:
@@ -55,6 +58,46 @@ def preview_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "size": len(record["value"]),
         "preview": _preview(record["value"], PREVIEW_CHARACTERS),
     }
+
+
+Place = tuple[str, int, int]  # topic, partition and offset of the message that was refused
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A record of `dead_letters.v1`, as `dead_letter` makes it."""
+
+    topic: str
+    partition: int
+    offset: int
+    ingest_time: int
+    stage: str
+    reason: str
+    detail: str
+    code_version: str
+    key: bytes | None
+    value: bytes
+
+    @property
+    def place(self) -> Place:
+        """Where the message that was refused stands."""
+        return self.topic, self.partition, self.offset
+
+
+def letter_of(record: Mapping[str, Any]) -> Letter:
+    """Of a decoded record."""
+    return Letter(**record)
+
+
+def obstacle(letter: Letter) -> str | None:
+    """Why it cannot be replayed; None where it can. Only what services publish is: a letter may be forged."""
+    if letter.topic not in REPLAYABLE:
+        return "is not of an input topic"
+    if not letter.value:
+        return "has no bytes"
+    if len(letter.value) >= MAX_VALUE_BYTES or len(letter.key or b"") >= MAX_VALUE_BYTES:
+        return f"was cut at {MAX_VALUE_BYTES:,} bytes"
+    return None
 
 
 def _preview(value: bytes, characters: int) -> str:

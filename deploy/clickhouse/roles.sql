@@ -32,6 +32,7 @@ GRANT SELECT ON aftermath.* TO aftermath_analyst;
 CREATE ROLE IF NOT EXISTS aftermath_analyst_of_acme;
 GRANT SELECT ON aftermath.* TO aftermath_analyst_of_acme;
 REVOKE SELECT ON aftermath.dead_letters FROM aftermath_analyst_of_acme;
+REVOKE SELECT ON aftermath.dead_letter_replays FROM aftermath_analyst_of_acme;
 
 CREATE QUOTA IF NOT EXISTS aftermath_analyst KEYED BY user_name
     FOR INTERVAL 1 hour MAX queries = 2000, read_rows = 20000000000, execution_time = 3600
