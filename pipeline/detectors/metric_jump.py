@@ -6,10 +6,9 @@ new level is the usual one. An onset must hold for half a minute: two points at 
 `spike` or a `drop` where a point by itself is beyond, a `level_shift` where only the mean of two or four is, or where
 it stayed.
 
-What a metric is decides the scale it is judged on. Latencies: logarithm, and only up is bad. Success rates: the share
-that fails, as the arcsine of its root (there chance is equally wide everywhere), so 99.9 to 99 % is a jump and 97 to
-96 % is none. Cumulative counters: their rate; a reset gives none. Others, such as connections or bytes: as they are,
-both ways. Where one side is harm to users, the same harm again on the same day is no habit of the series.
+What a metric is decides the scale it is judged on, and which side is bad (pipeline/core/scales.py). Cumulative counters
+are judged by their rate; a reset gives none. Where one side is harm to users, the same harm again on the same day is no
+habit of the series.
 
 rows    MetricPoint rows of closed panes, ordered, with `pane`
 memory  (tenant, resource, metric, labels) -> columns; 1.75 kB a series; leaves after 48 h of silence
@@ -25,6 +24,7 @@ from pipeline.core.evidence import reference
 from pipeline.core.limits import Limits
 from pipeline.core.panes import mix
 from pipeline.core.rows import Rows
+from pipeline.core.scales import LEAST_SPREAD, SHARE, kind_of_metric, off_scale, on_scale
 from pipeline.core.series import PEAK, POINTS, RUNS, Bools, Floats
 from pipeline.core.sessions import Columns, SessionIndex, Slots, Times
 from schemas.resources import name_of, scope_of
@@ -36,23 +36,6 @@ HOLDS_FOR = 30 * MICROS
 MOST_HOLDING = 4  # points of an onset, however close they are
 CALM_ENDS = 2  # points in a row back at the usual level
 RESTS_FOR = 3 * MINUTE  # after an end: a relapse before must hold longer to be told
-UP_IS_BAD = (
-    "latency",
-    "duration",
-    "error",
-    "fail",
-    "restart",
-    "lag",
-    "throttl",
-    "oom",
-    "rejected",
-    "timeout",
-)
-DOWN_IS_BAD = ("availab", "success", "ready", "healthy", "uptime")
-TIMES = ("latency", "duration", "response_time")
-PLAIN, LOG, SHARE = 0, 1, 2
-# by scale: least spread, as a share of the level and absolute
-LEAST_SPREAD = np.array([[0.02, 0.0], [0.0, 0.05], [0.0, 0.02]])
 COLUMNS = ("tenant", "resource", "metric", "labels", "unit", "value", "event_time", "pane", "partition", "offset")
 
 # of the anomaly at hand; `began` is of the first point beyond, also before it is an onset
@@ -168,17 +151,6 @@ def _kinds(rows: Rows, memory: SeriesMemory) -> tuple[Slots, Slots]:
     return kinds[inverse, 0], kinds[inverse, 1]
 
 
-def kind_of_metric(metric: str, unit: str | None) -> tuple[int, int]:
-    """Its scale, and the side of it that is bad: 1 up, -1 down, 0 both; a share is judged by what fails, so up."""
-    name = metric.lower()
-    if any(word in name for word in DOWN_IS_BAD):
-        is_share = unit in ("%", "1") or any(word in name for word in ("rate", "ratio", "percent", "share"))
-        return (SHARE, 1) if is_share else (PLAIN, -1)
-    if any(word in name for word in TIMES):
-        return LOG, 1
-    return PLAIN, int(any(word in name for word in UP_IS_BAD))
-
-
 def _rates(series: Columns, slots: Slots, values: Floats, at: Times, counted: Bools) -> Floats:
     """Cumulative values as their rate a second since the point before; nan at the first and after a reset."""
     before, before_at = series["previous"][slots], series["previous_at"][slots]
@@ -269,23 +241,6 @@ def _onsets(
     series["direction"][slots] = np.where(beyond > 0, sign, series["direction"][slots])
     series["beyond"][slots] = np.where(opens, 0, beyond)
     return opens, run
-
-
-def on_scale(values: Floats, scale: Slots) -> Floats:
-    """Values as they are judged: latencies on a log scale, success rates by the share that fails."""
-    logs = np.log(np.maximum(values, 1e-9))
-    whole = np.where(np.abs(values) > 1.0, 100.0, 1.0)
-    failing = 2 * np.arcsin(np.sqrt(np.clip(1 - values / whole, 0.0, 1.0)))
-    return np.where(scale == LOG, logs, np.where(scale == SHARE, failing, values))
-
-
-def off_scale(value: float, scale: int, beside: float) -> float:
-    """The other way, for people; a share is in percent where the value beside it is."""
-    if scale == LOG:
-        return float(np.exp(value))
-    if scale == SHARE:
-        return float(np.cos(max(0.0, value) / 2) ** 2) * (100.0 if abs(beside) > 1.0 else 1.0)
-    return value
 
 
 def _signal(row: dict[str, Any], one: Said, pane_size: int, limits: Limits) -> Signal:

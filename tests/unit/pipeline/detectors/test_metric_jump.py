@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pipeline.core.limits import Limits
 from pipeline.core.plain import decode, encode
 from pipeline.core.rows import Rows
+from pipeline.core.scales import LOG, PLAIN, SHARE, kind_of_metric
 from pipeline.detectors import metric_jump
-from pipeline.detectors.metric_jump import LOG, PLAIN, SHARE, SeriesMemory, kind_of_metric
+from pipeline.detectors.metric_jump import SeriesMemory
 from schemas.signals import Signal
 from tests.builders import PANE, at, closed_rows, frame, metric, run_detector
 
@@ -122,6 +123,10 @@ def test_the_good_direction_is_no_symptom(name: str, value: float, fires: bool) 
 @pytest.mark.parametrize(("metric_name", "unit", "kind"), [
     ("http.latency_p95_ms", "ms", (LOG, 1)), ("availability", "%", (SHARE, 1)), ("login.success_rate", None, (SHARE, 1)),
     ("nodes_ready", None, (PLAIN, -1)), ("http.errors", None, (PLAIN, 1)), ("memory.bytes", "By", (PLAIN, 0)),
+    ("machine_temperature_system_failure", None, (PLAIN, 0)), ("node_failure_total", None, (PLAIN, 1)),
+    ("HTTPErrorCount", None, (PLAIN, 1)), ("flags_enabled", None, (PLAIN, 0)), ("already_seen", None, (PLAIN, 0)),
+    ("replicas-unavailable", None, (PLAIN, 1)), ("ResponseTime", "s", (LOG, 1)), ("kafka/consumer/lag", None, (PLAIN, 1)),
+    ("room_temperature", None, (PLAIN, 0)),
 ])  # fmt: skip
 def test_what_a_metric_is_decides_scale_and_side(metric_name: str, unit: str | None, kind: tuple[int, int]) -> None:
     assert kind_of_metric(metric_name, unit) == kind
