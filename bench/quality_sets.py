@@ -209,11 +209,20 @@ def _notices(incident: Incident, fault: labels.Fault) -> bool:
 
 
 def _rank(incidents: Iterable[Incident], fault: labels.Fault) -> int:
-    """The place of the injected component among the causes of the incident at the fault's time; 0 where it has none."""
+    """The place of the injected component among the causes of the incident at the fault's time; 0 where it has none.
+
+    That is the one which began then, though an older one may end in that time, or go on.
+    """
     touching = [incident for incident in incidents if _touches(incident, fault)]
-    touching.sort(key=lambda incident: (not _notices(incident, fault), incident.detected_at))
+    touching.sort(
+        key=lambda incident: (not _begins_in(fault, incident), not _notices(incident, fault), incident.detected_at)
+    )
     ranked = touching[0].attribution.ranked if touching else ()
     return next((place for place, cause in enumerate(ranked, 1) if cause.resource == fault.root_cause), 0)
+
+
+def _begins_in(fault: labels.Fault, incident: Incident) -> bool:
+    return fault.first <= incident.detected_at <= fault.last + POINT_EVERY
 
 
 def _naive_of_shop(faults: Iterable[labels.Fault], quiet: Mapping[str, Sequence[petshop.Point]]) -> tuple[int, int]:

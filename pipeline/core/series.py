@@ -146,6 +146,17 @@ def _means(left: Floats, before: Floats) -> Floats:
     return np.array([together[:, run - 1] / run for run in RUNS])
 
 
+def since(series: Columns, slots: Slots, verdict: Verdict, run: Slots) -> Slots:
+    """How many points ago the run began to be off: the first that bears half of its mean.
+
+    The mean of four is beyond as soon as the last one is far enough off, and then nothing was wrong before.
+    """
+    together = np.column_stack([verdict.left, series["left"][slots, : RUNS[-1] - 1].astype(np.float64)])
+    mean = verdict.means[run, np.arange(slots.size)][:, None]
+    bears = (together * np.sign(mean) >= np.abs(mean) / 2) & (np.arange(RUNS[-1]) < np.array(RUNS)[run][:, None])
+    return np.asarray(RUNS[-1] - 1 - bears[:, ::-1].argmax(axis=1), dtype=np.int64)
+
+
 def _left(values: Floats, expected: Expected) -> Floats:
     """What the nearest of the credible forecasts leaves over; nothing where the value lies between two of them."""
     left = np.where(expected.is_credible, values - expected.parts, np.nan)

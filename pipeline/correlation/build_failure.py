@@ -88,10 +88,11 @@ def _effect(case: Case, topology: Topology) -> Effect:
     """What a cause must explain: the first minutes, a deployment with many pods as one."""
     failed: dict[str, int] = {}
     for resource, at in sorted(case.symptoms.items()):
-        if at <= case.started_at + FIRST_PHASE:
+        if at <= case.started_at + max(FIRST_PHASE, case.blur):
             family = topology.family(resource)
             failed[family] = min(at, failed.get(family, at))
-    return Effect(case.started_at, failed, is_slow=any("OOM" in kind for _, kind, _ in case.evidence))
+    is_slow = any("OOM" in kind for _, kind, _ in case.evidence)
+    return Effect(case.started_at, failed, is_slow, case.blur)
 
 
 def _scope(case: Case, judged: Judged) -> str | None:

@@ -43,11 +43,11 @@ class Cause:
 
 def find(effect: Effect, actions: Iterable[Action], changes: Iterable[Fact], topology: Topology) -> list[Cause]:
     """Every candidate for this failure; most likely first."""
-    near = [action for action in actions if _is_before(action.start_time, effect.began, LOOK_BACK)]
+    near = [action for action in actions if _is_before(action.start_time, effect, LOOK_BACK)]
     found = [_of_action(action, effect, topology) for action in near]
     for change in changes:
         look_back = LOOK_BACK_QUOTA if change.kind == "quota" else LOOK_BACK
-        if change.kind not in CHANGES or not _is_before(took_effect(change), effect.began, look_back):
+        if change.kind not in CHANGES or not _is_before(took_effect(change), effect, look_back):
             continue
         if any(is_effect_of(change, action) for action in near):
             continue  # what the agent did, seen from the cluster
@@ -128,8 +128,8 @@ def is_effect_of(change: Fact, action: Action, within: int = SAME_CHANGE) -> boo
     return -TOLERANCE <= change.event_time - action.start_time <= within + action.end_time - action.start_time
 
 
-def _is_before(at: int, began: int, look_back: int) -> bool:
-    return began - look_back <= at <= began + TOLERANCE
+def _is_before(at: int, effect: Effect, look_back: int) -> bool:
+    return effect.began - look_back <= at <= effect.began + max(TOLERANCE, effect.blur)
 
 
 def _size_of_action(action: Action) -> float:

@@ -7,6 +7,7 @@ place (resources that fail). What it says to the world is built from it in build
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.core.series import POINTS
 from pipeline.correlation.topology import Topology
 from schemas.incidents import Evidence, Transition
 from schemas.resources import kind_of, name_of
@@ -14,8 +15,12 @@ from schemas.signals import Signal, stable_hash
 from schemas.times import MICROS, MINUTE
 
 Subject = Literal["session", "agent", "place"]
+Series = tuple[str | None, str, str | None]  # resource, metric, labels
 QUIET = 5 * MINUTE
-OLDEST_OPEN = 10 * MINUTE  # an open metric jump alone keeps a case open this long after its last symptom
+WAITS = 5 * MINUTE  # for other symptoms, and two of its series' own steps at least
+MOST_TOGETHER = 40  # symptoms of a flare-up that are looked at
+LASTS = POINTS + 4  # points: after these the detector has said what became of an anomaly, or the series is silent
+LASTS_AT_MOST = 24 * 60 * MINUTE
 REOPENS_WITHIN = 15 * MINUTE
 MOST_EVIDENCE = 100
 # loops of several sessions or agents: one incident a delegation
@@ -46,7 +51,11 @@ class Case:
     loops: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # (session, first call) -> what is known
     symptoms: dict[str, int] = field(default_factory=dict)  # resource -> first symptom
     strong: set[str] = field(default_factory=set)  # resources with a strong symptom
-    open_series: set[tuple[str | None, str, str | None]] = field(default_factory=set)
+    off: dict[Series, int] = field(default_factory=dict)  # series that are off -> until when that is known
+    newest_onset: int = 0  # when the last symptom was said that is not the end of one
+    flare_up: list[Signal] = field(default_factory=list)  # symptoms since the last pause, if there was one
+    paused_at: int = 0  # the newest symptom before it
+    blur: int = 0  # by how much the first symptom may have begun earlier or later than its points say
     evidence: dict[tuple[str, str, str], Evidence] = field(default_factory=dict)
     occurrences: int = 1  # of its problem, this one included
     first_seen_at: int | None = None  # of its problem
@@ -61,7 +70,7 @@ class Case:
         """When it is over if nothing more happens."""
         if self.is_over:
             return self.last_activity
-        return self.last_activity + (OLDEST_OPEN if self.open_series else self.quiet)
+        return max(self.last_activity + self.quiet, max(self.off.values(), default=0))
 
     @property
     def life(self) -> dict[str, Any]:
@@ -72,14 +81,16 @@ class Case:
 
     def absorb(self, other: "Case") -> None:
         """Take in what failed in another case about a place."""
-        self.started_at = min(self.started_at, other.started_at)
+        if other.started_at < self.started_at:
+            self.started_at, self.blur = other.started_at, other.blur
         self.last_activity = max(self.last_activity, other.last_activity)
+        self.newest_onset = max(self.newest_onset, other.newest_onset)
         self.newest = other.newest | self.newest
         for resource, at in sorted(other.symptoms.items(), key=lambda item: (item[1], item[0])):
             if resource in self.symptoms or len(self.symptoms) < MOST_RESOURCES:
                 self.symptoms[resource] = min(at, self.symptoms.get(resource, at))
         self.strong |= other.strong & self.symptoms.keys()
-        self.open_series |= other.open_series
+        self.off = other.off | self.off
         for key, item in other.evidence.items():
             if key not in self.evidence and len(self.evidence) < MOST_EVIDENCE:
                 self.evidence[key] = item
@@ -141,15 +152,36 @@ def add_symptom(case: Case, signal: Signal) -> None:
     if "metric" in details:
         series = (signal.resource, details["metric"], details["labels"])
         if details["is_over"]:
-            case.open_series.discard(series)
+            case.off.pop(series, None)
         else:
-            case.open_series.add(series)
+            case.off[series] = signal.detected_at + min(LASTS_AT_MOST, LASTS * spacing_of(signal))
     if not details.get("is_over") and len(case.symptoms) < MOST_RESOURCES:
-        case.started_at = min(case.started_at, signal.window_start)
+        _follow(case, signal)
+        if signal.window_start <= case.started_at:
+            case.started_at, case.blur = signal.window_start, spacing_of(signal)
         case.symptoms[resource] = min(case.symptoms.get(resource, signal.window_start), signal.window_start)
         if details.get("is_strong"):
             case.strong.add(resource)
     add_evidence(case, signal)
+
+
+def _follow(case: Case, signal: Signal) -> None:
+    """Symptoms that come one after the other are one flare-up; after a pause begins the next."""
+    if case.newest_onset and signal.detected_at - case.newest_onset > pause_after(signal):
+        case.flare_up, case.paused_at = [], case.newest_onset
+    if case.paused_at and len(case.flare_up) < MOST_TOGETHER:
+        case.flare_up.append(signal)
+    case.newest_onset = max(case.newest_onset, signal.detected_at)
+
+
+def pause_after(signal: Signal) -> int:
+    """How long a symptom waits for others: what comes every five minutes can't be there sooner."""
+    return max(WAITS, 2 * spacing_of(signal))
+
+
+def spacing_of(signal: Signal) -> int:
+    """Microseconds between the points of the series a symptom is of; 0 for one that is no series."""
+    return round(float(signal.details.get("spacing_seconds", 0)) * MICROS)
 
 
 def add_evidence(case: Case, signal: Signal) -> None:

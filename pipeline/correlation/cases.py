@@ -5,18 +5,26 @@ What happens to a case on the way is said in life.py.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.correlation import life
-from pipeline.correlation.case import BETWEEN, REOPENS_WITHIN, Case, add_session_signal, add_symptom, opened
+from pipeline.correlation.case import (
+    BETWEEN,
+    REOPENS_WITHIN,
+    Case,
+    add_session_signal,
+    add_symptom,
+    opened,
+    pause_after,
+)
 from pipeline.correlation.topology import Relation, Topology, node_key
 from schemas.resources import scope_of
 from schemas.signals import Signal
-from schemas.times import MICROS, MINUTE
 
-WEAK_FOR = 5 * MINUTE  # how long a weak symptom waits for others, and two of its series' own steps at least
 LEAST_WEAK = 3  # weak Kubernetes warnings, or series that jumped, that open an incident together
+# whether these symptoms, after a pause that began at a time, are another problem than the case
+IsAnother = Callable[[Case, Sequence[Signal], int], bool]
 JOINS = (Relation.SAME, Relation.OWNER, Relation.DEPENDENCY, Relation.DEPENDENT, Relation.SCOPE)
 
 
@@ -52,14 +60,14 @@ class Cases:
 
     def forget(self, now: int, pane: int) -> None:
         """Drop what cannot matter any more. pane: its length, microseconds."""
-        self._weak = [signal for signal in self._weak if signal.window_end >= now - _waits(signal, pane)]
+        self._weak = [signal for signal in self._weak if signal.window_end >= now - pause_after(signal) - pane]
         self.all = [c for c in self.all if c.status == "open" or (c.resolved_at or 0) >= now - REOPENS_WITHIN]
         self._problems = life.known_still(self._problems, now)
 
-    def route(self, signal: Signal, now: int) -> None:
+    def route(self, signal: Signal, now: int, is_another: IsAnother) -> None:
         """Let a signal join the case that it belongs to, or open one."""
         if signal.family == "symptom":
-            self._route_symptom(signal, now)
+            self._route_symptom(signal, now, is_another)
         else:
             self._route_session(signal, now)
 
@@ -105,7 +113,7 @@ class Cases:
             case.last_activity = now
             life.resolve(case, now)
 
-    def _route_symptom(self, signal: Signal, now: int) -> None:
+    def _route_symptom(self, signal: Signal, now: int, is_another: IsAnother) -> None:
         """A symptom joins the case of a related place; else it opens one, alone if strong, with others if weak.
 
         Cases that it is near to alike are parts of one, the oldest. The same resource failing again reopens its case.
@@ -121,17 +129,17 @@ class Cases:
             if case.subject == "place" and case.status == "open" and self._is_near(resource, case)
         ]
         if near:
-            self._join(near, signal, now)
+            self._join(near, signal, now, is_another)
             return
         if details.get("is_over"):
             return
         self._weak.append(signal)
         around = [other for other in self._weak if self._are_related(resource, other.resource or "")]
-        if details.get("is_strong") or _distinct(around) >= LEAST_WEAK:
+        if _is_enough(around):
             self._weak.remove(signal)
-            self._open_place(signal, now)
+            self._open_place(signal, around, now, is_another)
 
-    def _join(self, near: list[Case], signal: Signal, now: int) -> None:
+    def _join(self, near: list[Case], signal: Signal, now: int, is_another: IsAnother) -> None:
         case, *others = near
         is_over = bool(signal.details.get("is_over"))
         if life.is_too_old(case, now) and not is_over:
@@ -141,11 +149,22 @@ class Cases:
                 life.merge(other, case, now)
         add_symptom(case, signal)
         self._take_weak(case)
+        if not is_over and _is_enough(case.flare_up) and is_another(case, case.flare_up, case.paused_at):
+            self._part(case, now)
 
-    def _open_place(self, signal: Signal, now: int) -> None:
+    def _part(self, case: Case, now: int) -> None:
+        """The newest flare-up is another problem: it goes on by itself, with what is still off of the older one."""
+        first, *others = case.flare_up
+        self._begin(part := opened("place", first), now, follows=case)
+        for signal in (first, *others):
+            add_symptom(part, signal)
+        part.off = dict(case.off)
+
+    def _open_place(self, signal: Signal, around: Sequence[Signal], now: int, is_another: IsAnother) -> None:
         resource = signal.resource or ""
-        case = next((case for case in self.all if life.may_reopen(case, now) and self._failed_in(resource, case)), None)
-        if case is not None:
+        ended = (case for case in reversed(self.all) if life.may_reopen(case, now))
+        case = next((case for case in ended if self._failed_in(resource, case)), None)
+        if case is not None and not is_another(case, around, case.newest_onset):
             life.reopen(case, now)
         else:
             self._begin(case := opened("place", signal), now, follows=None)
@@ -177,10 +196,9 @@ class Cases:
         return self._topology.path(one, two).relation in JOINS
 
 
-def _waits(signal: Signal, pane: int) -> int:
-    """How long a weak symptom waits for others: what comes every five minutes can't be there sooner."""
-    steps = round(2 * float(signal.details.get("spacing_seconds", 0)) * MICROS)
-    return max(WEAK_FOR, steps + pane)
+def _is_enough(signals: Sequence[Signal]) -> bool:
+    """Whether these, which are near to each other, open an incident."""
+    return any(signal.details.get("is_strong") for signal in signals) or _distinct(signals) >= LEAST_WEAK
 
 
 def _distinct(signals: Sequence[Signal]) -> int:
@@ -190,6 +208,6 @@ def _distinct(signals: Sequence[Signal]) -> int:
 def _twin_of(case: Case) -> Case:
     """A copy of a case; what its collections hold is frozen, or replaced as a whole."""
     twin = copy.copy(case)
-    for name in ("sessions", "roots", "newest", "loops", "symptoms", "strong", "open_series", "evidence"):
+    for name in ("sessions", "roots", "newest", "loops", "symptoms", "strong", "off", "flare_up", "evidence"):
         setattr(twin, name, copy.copy(getattr(case, name)))
     return twin

@@ -16,6 +16,7 @@ from pipeline.correlation.candidates import CHANGES, LOOK_BACK_QUOTA, PAPER, is_
 from pipeline.correlation.case import Case
 from pipeline.correlation.cases import Cases
 from pipeline.correlation.facts import Ledger, is_frozen
+from pipeline.correlation.flare_up import has_own_cause
 from pipeline.correlation.topology import Topology
 from pipeline.detectors import (
     budget_burn,
@@ -34,7 +35,7 @@ from schemas.resources import kind_of
 from schemas.signals import Action, Fact, Row, Signal, Usage, compact_json
 from schemas.times import MINUTE
 
-KEEP = 90 * MINUTE  # of actions and changes
+KEEP = 90 * MINUTE  # of actions and changes; what an incident is put down to stays as long as it may change
 MOST_KEPT = 5_000  # actions, and changes, per tenant
 # every detector that needs the usage of a tenant; the order is that in which they are saved
 FROM_USAGE: tuple[Any, ...] = (
@@ -139,7 +140,7 @@ class Correlator:
         )
         signals += repeated_run.detect(failed, used.table, pane, self.pane_size, self._runs, limits)
         for signal in sorted(signals, key=lambda s: (s.window_start, s.window_end, s.type, s.signal_id)):
-            self.cases.route(signal, now)
+            self.cases.route(signal, now, self._is_another)
         if facts or actions or signals:
             out += self._revisions(now)
         return out
@@ -153,6 +154,10 @@ class Correlator:
             life.resolve(case, at)
             out += self._revision(case, at)
         return out
+
+    def _is_another(self, case: Case, symptoms: Sequence[Signal], since: int) -> bool:
+        said = self.said.get(case.incident_id)
+        return has_own_cause(symptoms, since, said, self._actions, self._changes, self.topology)
 
     def _windows(self, action: Action) -> list[Fact]:
         """Freezes and maintenance windows that an action ran into, unless it is the work they are for."""
@@ -178,12 +183,22 @@ class Correlator:
 
     def _forget(self, now: int) -> None:
         oldest = now - KEEP
-        self._actions = [action for action in self._actions if action.start_time >= oldest][-MOST_KEPT:]
-        self._changes = [change for change in self._changes if change.event_time >= _oldest(change, now)][-MOST_KEPT:]
         self.cases.forget(now, self.pane_size)
         if len(self.said) > len(self.cases.all):
             kept = {case.incident_id for case in self.cases.all}
             self.said = {name: incident for name, incident in self.said.items() if name in kept}
+        named = {cause.span_id or cause.event_id for said in self.said.values() for cause in said.attribution.ranked}
+        first, last = len(self._actions) - MOST_KEPT, len(self._changes) - MOST_KEPT
+        self._actions = [
+            action
+            for number, action in enumerate(self._actions)
+            if (number >= first and action.start_time >= oldest) or action.span_id in named
+        ]
+        self._changes = [
+            change
+            for number, change in enumerate(self._changes)
+            if (number >= last and change.event_time >= _oldest(change, now)) or change.fact_id in named
+        ]
         self.ledger.expire(now)
         for memory in self._used:
             memory.expire(now)

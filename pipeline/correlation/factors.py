@@ -66,6 +66,7 @@ class Effect:
     began: int
     failed: Mapping[str, int]
     is_slow: bool
+    blur: int = 0  # what is measured every five minutes began within five minutes
 
 
 def factors(resource: str, kind: str, at: int, effect: Effect, topology: Topology) -> dict[str, float] | None:

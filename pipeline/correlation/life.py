@@ -4,7 +4,8 @@
     open  ------------------>  resolved
           <------------------                  reopen: the same fails again soon after
                  merge                         open -> resolved for good: it turns out to be a part of an older one
-                 continue                      open -> resolved for good: too old; what goes on is a new one, linked
+                 continue                      open -> resolved for good: too old, or what fails now has a cause of its
+                                               own (flare_up.py); what goes on is a new one, linked
 
 Updates are revisions of an open incident. An acknowledgement changes no state: people say it on `oncall.v1`
 (schemas.oncall.Acknowledgement, one an incident, the newest wins), and readers put it beside the incident; what
@@ -87,7 +88,7 @@ def is_too_old(case: Case, now: int) -> bool:
 
 
 def end_by(case: Case, successor: Case, at: int) -> None:
-    """Too old: `successor` goes on."""
+    """Too old, or something else by now: `successor` goes on."""
     _must(case, "open")
     case.status, case.resolved_at, case.followed_by = "resolved", at, successor.incident_id
     _add(case, Transition(at=at, type="continued", shows="goes on in another", incident_id=successor.incident_id))

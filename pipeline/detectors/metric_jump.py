@@ -25,7 +25,7 @@ from pipeline.core.limits import Limits
 from pipeline.core.panes import mix
 from pipeline.core.rows import Rows
 from pipeline.core.scales import LEAST_SPREAD, SHARE, kind_of_metric, off_scale, on_scale
-from pipeline.core.series import PEAK, POINTS, RUNS, Bools, Floats
+from pipeline.core.series import PEAK, POINTS, Bools, Floats
 from pipeline.core.sessions import Columns, SessionIndex, Slots, Times
 from schemas.resources import name_of, scope_of
 from schemas.signals import Signal, compact_json, stable_hash
@@ -174,7 +174,7 @@ def _round(
     is_beyond = verdict.is_beyond
     is_beyond[1:] &= verdict.scores[0] > PEAK / 2  # not one wild point that a mean still holds
     sign = np.where(verdict.left >= 0, 1, -1)
-    opens, run = _onsets(series, slots, at, is_beyond, verdict.is_known, sign)
+    opens, run = _onsets(series, slots, at, is_beyond, verdict, sign)
     score = verdict.scores[series["run"][slots], np.arange(slots.size)]
     is_calm = was_open & ((score < PEAK) | (sign != series["direction"][slots]))
     long = series["long"][slots].astype(np.int64) + 1
@@ -220,10 +220,10 @@ def _round(
 
 
 def _onsets(
-    series: Columns, slots: Slots, at: Times, is_beyond: Bools, is_known: Bools, sign: Slots
+    series: Columns, slots: Slots, at: Times, is_beyond: Bools, verdict: learned.Verdict, sign: Slots
 ) -> tuple[Bools, Slots]:
     """Where an anomaly begins, and the shortest run of points that shows it."""
-    was_open = series["is_open"][slots] > 0
+    was_open, is_known = series["is_open"][slots] > 0, verdict.is_known
     by_itself = is_beyond[0]
     run = is_beyond.argmax(axis=0)
     spacing = np.maximum(series["spacing"][slots].astype(np.float64), 1.0)
@@ -235,7 +235,7 @@ def _onsets(
     needed = np.where((rests > 0) | is_known[0], MOST_HOLDING, needed)
     is_shift = (run > 0) & ~was_open & (rests == 0) & ~is_known[run, np.arange(slots.size)]
     opens = (beyond >= needed) | is_shift
-    ago = (np.array(RUNS)[run] - 1) * spacing.astype(np.int64)
+    ago = learned.since(series, slots, verdict, run) * spacing.astype(np.int64)
     began = np.where(is_shift, at - ago, np.where(beyond == 1, at, series["began"][slots]))
     series["began"][slots] = np.where(was_open, series["began"][slots], began)
     series["direction"][slots] = np.where(beyond > 0, sign, series["direction"][slots])

@@ -36,7 +36,7 @@ from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident, Transition
 from schemas.signals import Action, Fact, Signal, Usage
 
-FORMAT = 7  # grows with every change of what is saved
+FORMAT = 8  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (

@@ -1,20 +1,23 @@
 """Symptoms that become a failure: how long weak ones wait for each other, and what is kept of very many."""
 
 import json
+from typing import Any
 
 import pytest
 
 from pipeline.core.limits import Limits
 from pipeline.correlation import case as cases
 from pipeline.correlation.correlator import Correlator
-from schemas.signals import Signal
+from schemas.incidents import Incident
+from schemas.signals import Fact, Signal
 from tests.builders import PANE, at
 
+CART = "prod/shop/deployment/cart"
 
-def jump(seconds: float, metric: str, *, spacing: float = 15.0, is_over: bool = False) -> Signal:
+
+def jump(seconds: float, metric: str, *, spacing: float = 15.0, is_over: bool = False, resource: str = CART) -> Signal:
     """A weak symptom: a metric of one service has left what is usual for it."""
     name, moment = f"{metric}-{seconds}-{is_over}", at(seconds)
-    resource = "prod/shop/deployment/cart"
     cited = {"type": "symptom", "topic": "system.metrics.v1", "partition": 0, "offset": 0, "event_id": name}
     cited |= {"event_time": moment, "resource": resource, "shows": name}
     details = {"metric": metric, "labels": None, "is_over": is_over, "spacing_seconds": spacing, "references": [cited]}
@@ -45,3 +48,92 @@ def test_what_began_is_kept_before_what_is_over(monkeypatch: pytest.MonkeyPatch)
     assert [item.shows for item in case.evidence.values()] == ["latency-0-False", "cpu-15-False", "memory-20-False"]
     cases.add_symptom(case, jump(25, "disk", is_over=True))
     assert len(case.evidence) == 3
+
+
+def change(seconds: float, resource: str) -> Fact:
+    """A deploy by a person."""
+    moment = at(seconds)
+    return Fact(
+        tenant="acme", fact_id=f"{resource}-{seconds}", kind="deploy", resource=resource, event_time=moment,
+        published_time=moment, valid_from=moment, actor="user:mo", actor_kind="human",
+    )  # fmt: skip
+
+
+def three(seconds: float, resource: str, **fields: Any) -> list[Signal]:
+    return [jump(seconds, metric, resource=resource, **fields) for metric in ("latency", "errors", "memory")]
+
+
+def newest(told: list[Incident]) -> dict[str, Incident]:
+    return {incident.incident_id: incident for incident in told}
+
+
+PAY = "prod/shop/deployment/pay"
+
+
+@pytest.mark.parametrize(("changed", "minutes", "count"), [
+    (PAY, 20, 2), (CART, 20, 1), (None, 20, 1), (PAY, 4, 1),
+])  # fmt: skip
+def test_a_later_flare_up_with_a_cause_of_its_own_is_another_incident(
+    changed: str | None, minutes: int, count: int
+) -> None:
+    tenant, again = Correlator("acme", PANE, Limits()), minutes * 60
+    told = tenant.apply(at(0), [change(-30, CART), *three(0, CART, spacing=60.0)])
+    facts = [change(again - 30, changed)] if changed else []
+    where = changed or CART
+    told += tenant.apply(at(again), [*facts, *three(again, where, spacing=60.0)])
+    found = sorted(newest(told).values(), key=lambda incident: incident.detected_at)
+    assert len(found) == count
+    causes = [incident.attribution.ranked[0].resource for incident in found]
+    assert causes == [CART, PAY][:count]
+    if count == 2:
+        assert (found[0].status, found[0].followed_by) == ("resolved", found[1].incident_id)
+        assert (found[1].status, found[1].follows) == ("open", found[0].incident_id)
+
+
+@pytest.mark.parametrize(("changed", "count"), [(PAY, 2), (None, 1)])
+def test_what_fails_again_after_the_end_for_a_cause_of_its_own_is_another_incident(
+    changed: str | None, count: int
+) -> None:
+    tenant = Correlator("acme", PANE, Limits())
+    told = tenant.apply(at(0), [change(-30, CART), *three(0, PAY)])
+    told += tenant.apply(
+        at(60), [jump(60, metric, resource=PAY, is_over=True) for metric in ("latency", "errors", "memory")]
+    )
+    again = 12 * 60
+    told += tenant.apply(at(again), [*([change(again - 30, PAY)] if changed else []), *three(again, PAY)])
+    found = newest(told)
+    assert len(found) == count
+    assert [step.type for step in found[told[0].incident_id].transitions][1:] == (
+        ["resolved"] if changed else ["resolved", "reopened"]
+    )
+
+
+def test_an_incident_is_open_as_long_as_a_metric_is_off_and_no_longer_than_it_would_be_told() -> None:
+    tenant = Correlator("acme", PANE, Limits())
+    tenant.apply(at(0), three(0, CART, spacing=60.0))
+    assert tenant.advance(at(40 * 60)) == []
+    (said, *_) = tenant.apply(at(40 * 60), [jump(40 * 60, m, is_over=True) for m in ("latency", "errors")])
+    assert said.status == "open"
+    (said, *_) = tenant.apply(at(50 * 60), [jump(50 * 60, "memory", is_over=True)])
+    (over,) = tenant.advance(at(56 * 60))
+    assert over.resolved_at == at(55 * 60) + PANE
+
+    silent = Correlator("acme", PANE, Limits())
+    silent.apply(at(0), three(0, CART, spacing=60.0))
+    (over,) = silent.advance(at(3 * 3600))
+    assert over.resolved_at == at(cases.LASTS * 60) + PANE
+
+
+def test_what_an_incident_is_put_down_to_is_known_as_long_as_it_lasts() -> None:
+    tenant = Correlator("acme", PANE, Limits())
+    (first,) = tenant.apply(at(0), [change(-30, CART), *three(0, CART, spacing=300.0)])
+    (later,) = tenant.apply(at(3 * 3600), [jump(3 * 3600, "disk", spacing=300.0)])
+    assert later.incident_id == first.incident_id
+    assert (later.attribution.verdict, first.attribution.verdict) == ("change", "change")
+
+
+@pytest.mark.parametrize(("spacing", "is_cause"), [(300.0, True), (15.0, False)])
+def test_what_is_measured_every_five_minutes_may_have_begun_within_them(spacing: float, is_cause: bool) -> None:
+    tenant = Correlator("acme", PANE, Limits())
+    (said,) = tenant.apply(at(200), [change(100, CART), *three(0, CART, spacing=spacing)])
+    assert bool(said.attribution.ranked) is is_cause

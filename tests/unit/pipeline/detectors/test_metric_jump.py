@@ -45,6 +45,13 @@ def test_one_point_that_stands_for_minutes_is_enough() -> None:
     assert found.details["spacing_seconds"] == pytest.approx(FIVE_MINUTES)
 
 
+def test_a_shift_begins_where_its_points_do_and_not_where_the_mean_does() -> None:
+    usual = [9.0, 11.0, 10.3, 9.7] * 8
+    (found,) = jumps([*usual, 15.6, 15.8], step=FIVE_MINUTES)
+    assert found.type == "symptom.level_shift"
+    assert found.window_start == at(FIVE_MINUTES * len(usual))
+
+
 def test_nothing_is_judged_before_there_are_enough_points() -> None:
     assert jumps([*STEADY[:11], 90.0], step=FIVE_MINUTES) == []
     assert len(jumps([*STEADY[:12], 90.0], step=FIVE_MINUTES)) == 1
