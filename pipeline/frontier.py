@@ -8,26 +8,11 @@ Kafka, no clock. Not thread-safe: the consumer holds a lock round it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
+from pipeline.record_batches import Record, Records
 from schemas.codecs import Batch
 
 MICROS_PER_MS = 1000
-
-
-class Record(Protocol):
-    """What we read of an aiokafka record."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def timestamp_type(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +37,16 @@ class Element:
 
     def batch(self) -> Batch:
         """The element in the form the codecs read."""
+        columns = self.records.columns if isinstance(self.records, Records) else None
+        if columns is not None:
+            return Batch(
+                topic=self.topic,
+                partition=self.partition,
+                offsets=columns.offsets.tolist(),
+                ingest_times=(columns.timestamps * MICROS_PER_MS).tolist(),
+                keys=columns.keys,
+                values=columns.values,
+            )
         return Batch(
             topic=self.topic,
             partition=self.partition,
@@ -108,7 +103,11 @@ def joined(first: Element, second: Element) -> Element:
         second.begin,
     ):
         raise ValueError(f"{second.token} does not come right after {first.token}")
-    return replace(first, records=[*first.records, *second.records], end=second.end, size=first.size + second.size)
+    parts = [
+        element.records if isinstance(element.records, Records) else Records([element.records])
+        for element in (first, second)
+    ]
+    return replace(first, records=parts[0] + parts[1], end=second.end, size=first.size + second.size)
 
 
 @dataclass(slots=True)

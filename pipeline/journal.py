@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from pipeline.fail_at import end_on
-from pipeline.frontier import Element, Record
+from pipeline.frontier import Element
+from pipeline.record_batches import Record
 from schemas.codecs import Unread
 from schemas.errors import ConfigurationError, Reason
 

@@ -17,7 +17,8 @@ from typing import Final
 
 from fastavro.schema import SchemaParseException, UnknownType, fingerprint, to_parsing_canonical_form
 
-from pipeline.frontier import Element, Record
+from pipeline.frontier import Element
+from pipeline.record_batches import Record
 from schemas.errors import ConfigurationError, DependencyError
 from schemas.registry import MAGIC, by_fingerprint
 

@@ -43,6 +43,7 @@ from faust.types.tuples import ConsumerMessage
 from pipeline import inflating
 from pipeline.frontier import Element, Frontier, joined, where_to_start
 from pipeline.kafka_connection import KafkaConnection
+from pipeline.record_batches import Records
 from schemas.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
@@ -87,7 +88,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         max_records: int | None = None,
     ) -> Mapping[TP, list[Element]]:
         consumer._coordinator.check_errors()
-        found = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
+        fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
+        found = {partition: Records(parts) for partition, parts in fetched.items()}
         if consumer._subscription.subscription.assignment is not self._sought:
             return {}  # of a new assignment that was not seeked yet: the seek comes, and they are read then
         skipped = cast(BatchConsumer, self.consumer).skipped(found)
@@ -201,7 +203,7 @@ class BatchConsumer(driver.Consumer):
             restored, self._restored = self._restored, {}
             return restored
 
-    def skipped(self, found: Mapping[Any, list[Any]]) -> dict[Any, int]:
+    def skipped(self, found: Mapping[Any, Records]) -> dict[Any, int]:
         """Partitions whose records begin past where the ones before ended, and that place. Mostly the broker left
         offsets out (transactions, compaction); or they were deleted while reading paused."""
         with self._lock:
@@ -221,7 +223,7 @@ class BatchConsumer(driver.Consumer):
 
     # -- what is handed out
 
-    def hand_out(self, found: Mapping[Any, list[Any]]) -> Mapping[TP, list[Element]]:
+    def hand_out(self, found: Mapping[Any, Records]) -> Mapping[TP, list[Element]]:
         """Make one element of each partition's records, and note it in the partition's frontier."""
         elements: dict[TP, list[Element]] = {}
         with self._lock:
@@ -231,7 +233,7 @@ class BatchConsumer(driver.Consumer):
                 if frontier is None:  # not seeked since it was assigned: it will be, and read again
                     continue
                 end = records[-1].offset + 1
-                size = sum(len(record.key or b"") + len(record.value or b"") for record in records)
+                size = records.size
                 begin = frontier.hand_out(end, size)
                 elements[tp] = [
                     Element(
@@ -481,6 +483,7 @@ EXPECTED_IN_SOURCE: tuple[tuple[Any, str], ...] = (
     (GroupCoordinator, "self._coordination_task = "),
     (Fetcher, "self._fetch_task = "),
     (Fetcher, "partition_records = PartitionRecords("),
+    (Fetcher, "records = MemoryRecords("),
     (aiokafka.AIOKafkaConsumer, "self._fetch_max_wait_ms = "),
     (aiokafka.AIOKafkaConsumer, "self._subscription = SubscriptionState("),
     (faust.transport.consumer.Consumer, "offset = self._new_offset(tp)"),

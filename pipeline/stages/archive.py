@@ -10,8 +10,9 @@ from collections.abc import Awaitable
 import polars as pl
 
 from pipeline.core.panes import Lateness, TimeRules
-from pipeline.frontier import MICROS_PER_MS, Element, Record
+from pipeline.frontier import MICROS_PER_MS, Element
 from pipeline.journal import WHY
+from pipeline.record_batches import Record
 from pipeline.settings import Settings
 from pipeline.stages.base import Fail
 from pipeline.stages.batching import BatchingStage, Rows, TableWriter

@@ -14,8 +14,9 @@ import polars as pl
 
 from schemas import registry
 from schemas.codecs import Batch, Decoded, Unread, json_events, ranges, single
+from schemas.codecs.packed import Numbers
 from schemas.codecs.single import HEADER_BYTES, UnreadableError
-from schemas.codecs.walk import Numbers, walk
+from schemas.codecs.walk import walk
 from schemas.errors import Reason, Rejected
 from schemas.registry import Schema
 from schemas.topics import MAX_MESSAGE_BYTES

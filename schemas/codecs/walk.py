@@ -21,16 +21,15 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from schemas.codecs.packed import Numbers, Packed
 from schemas.codecs.single import HEADER_BYTES
 from schemas.registry import Field, Schema
 from schemas.topics import MAX_MESSAGE_BYTES
 
-Numbers = np.ndarray[Any, np.dtype[np.int64]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 KINDS = frozenset({"string", "long", "double"})  # what events are made of; another schema is read message by message
-PADDING = bytes(16)  # behind the last message: words are read from any place in it
 INLINE = 12  # bytes of text that stand in an Arrow view itself, not as a place in the batch
 ARROW = {"string": pa.string_view(), "long": pa.int64(), "double": pa.float64()}
 CONTINUES = np.uint64(0x8080808080808080)
@@ -74,13 +73,11 @@ def walk(messages: Sequence[bytes | None], schema: Schema) -> Walked:
     """One row a message, in the columns of their schema."""
     if not messages or any(field.type not in KINDS for field in schema.fields):
         return Walked(pl.DataFrame(schema=schema.columns), list(range(len(messages))), {})
-    whole = [message or b"" for message in messages]
-    data = b"".join([*whole, PADDING])
-    sizes = np.fromiter(map(len, whole), np.int64, len(whole))
-    ends = np.cumsum(sizes)
-    is_ours = _has_header(data, ends - sizes, sizes, schema)
+    packed = messages if isinstance(messages, Packed) else Packed.of(messages)
+    data, starts, sizes = packed.data, packed.starts, packed.sizes
+    is_ours = _has_header(data, starts, sizes, schema)
     rows = np.flatnonzero(is_ours)
-    walker = _Walker(data, ends[rows] - sizes[rows], ends[rows])
+    walker = Walker(data, starts[rows] + HEADER_BYTES, starts[rows] + sizes[rows])
     columns = [walker.read(field) for field in schema.fields]
     is_whole = walker.finish()
     if not is_whole.all():
@@ -88,14 +85,15 @@ def walk(messages: Sequence[bytes | None], schema: Schema) -> Walked:
         rows = rows[is_whole]
     texts = _Texts(data)
     others = np.flatnonzero(~is_ours).tolist()
-    high = _high(data) - sum(_high(whole[place]) for place in others) - rows.size * _high(schema.header)
+    high = _high(data) - packed.high_outside - rows.size * _high(schema.header)
+    high -= sum(_high(messages[place] or b"") for place in others)
     if not is_whole.all() or high != walker.high:  # some text has bytes above 127
         is_text = texts.are_valid(columns, rows.size)
         if not is_text.all():
             columns = [column.at(np.flatnonzero(is_text)) for column in columns]
             rows = rows[is_text]
     text_sizes = {column.field.name: column.sizes for column in columns if column.sizes is not None}
-    return Walked(_frame(columns, texts, rows.size), np.delete(np.arange(len(whole)), rows).tolist(), text_sizes)
+    return Walked(_frame(columns, texts, rows.size), np.delete(np.arange(len(messages)), rows).tolist(), text_sizes)
 
 
 def _has_header(data: bytes, starts: Numbers, sizes: Numbers, schema: Schema) -> Mask:
@@ -112,13 +110,16 @@ def _high(data: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(data, dtype=np.uint8) & 0x80))
 
 
-class _Walker:
-    """Where each message is read next. One that is not whole goes on from its end; what is read there is not used."""
+class Walker:
+    """Where each message is read next. One that is not whole goes on from its end; what is read there is not used.
+
+    data: with PADDING behind the last message. starts: where the first field of each stands.
+    """
 
     def __init__(self, data: bytes, starts: Numbers, ends: Numbers) -> None:
         self._bytes: Bytes = np.frombuffer(data, dtype=np.uint8)
         self._words = np.ndarray((len(data) - 7,), dtype="<u8", buffer=data, strides=(1,))
-        self._at = starts + HEADER_BYTES
+        self._at = starts
         self._ends = ends
         self._is_whole = np.ones(ends.size, dtype=bool)
         self.high = 0  # bytes above 127 of numbers; makes sense where every message is whole
@@ -134,6 +135,19 @@ class _Walker:
             column = self._optional(field, branch)
         self._stay_inside()
         return column
+
+    def number(self) -> Numbers:
+        """The next number of every message."""
+        values, self._at = self._number(self._at, None)
+        self._stay_inside()
+        return values
+
+    def skip(self, sizes: Numbers | int) -> Numbers:
+        """Go so many bytes on, none of them back; returns the places from where."""
+        places = self._at
+        self._at = places + sizes
+        self._stay_inside()
+        return places
 
     def finish(self) -> Mask:
         """Which messages were read whole: no field was out of the ordinary, and the last one ends where they do."""

@@ -5,13 +5,12 @@ from collections.abc import Callable
 import aiokafka.codec
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
-from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import inflating
-from pipeline.inflating import MOST_BYTES, BoundedRecords, UnfoldsTooFarError
+from pipeline.inflating import MOST_BYTES, BoundedRecords, KeptRecords, UnfoldsTooFarError
 from schemas.codecs import Batch, Unread
 from schemas.codecs.blocks import decode_batch
 from schemas.errors import Reason
@@ -71,8 +70,8 @@ def batch(codec: str, base: int, *values: bytes) -> bytes:
 
 
 def records(data: bytes, start: int = 0) -> list[tuple[int, int, bytes]]:
-    found = BoundedRecords(PLACE, MemoryRecords(data), None, start, None, None, True, 0)
-    return [(record.offset, record.timestamp, record.value) for record in found]
+    found = BoundedRecords(PLACE, KeptRecords(data), None, start, None, None, True, 0)
+    return [(record.offset, record.timestamp, record.value) for part in found for record in part]
 
 
 @pytest.mark.parametrize("codec", NUMBERS)
