@@ -16,6 +16,7 @@ from yarl import URL
 
 from alerts.outbox import Notification
 from alerts.page import Page, Pages, Told, fitted
+from alerts.receivers.heartbeat import ALERT_NAME, Beat
 from alerts.receivers.receiver import Delivery, ReceiverConfig
 from alerts.receivers.sender import Sender, check_url
 from schemas.incidents import Incident
@@ -49,7 +50,19 @@ class AlertmanagerReceiver:
     async def send(self, notification: Notification, incident: Incident, others: Told = ()) -> Delivery:
         """One POST to each member: the alert and what is told with it."""
         alerts = [self._alert(*one) for one in ((notification, incident), *others)]
-        body = b"[" + b",".join(alerts) + b"]"
+        return await self._tell(b"[" + b",".join(alerts) + b"]")
+
+    async def beat(self, beat: Beat) -> Delivery:
+        """The alert that always fires: a route of Alertmanager's own sends it to a dead-man service."""
+        alert = {
+            "labels": {"alertname": ALERT_NAME, "severity": "none", "source": beat.source},
+            "annotations": {"summary": f"Aftermath makes progress ({', '.join(beat.stages)}); page when this ends."},
+            "startsAt": format_time(beat.at),
+            "endsAt": format_time(beat.at + INTERVALS_TO_LIVE * beat.interval),
+        }
+        return await self._tell(json.dumps([alert], separators=(",", ":")).encode())
+
+    async def _tell(self, body: bytes) -> Delivery:
         found = await asyncio.gather(*(self._post(url, body) for url in self._urls))
         taken = [delivery for delivery in found if delivery.ok]
         if not taken:

@@ -1,8 +1,10 @@
 """The generic webhook: one signed POST for each notification, by the Standard Webhooks specification.
 
 The body is the same in every attempt, and so is `webhook-id`, by which the receiver folds what it had already.
+A heartbeat is a POST of type `heartbeat`: dead-man services count any POST to their address.
 """
 
+import json
 from collections.abc import Callable
 
 from yarl import URL
@@ -10,11 +12,13 @@ from yarl import URL
 from alerts.outbox import Notification
 from alerts.page import Pages, Told
 from alerts.receivers.body import body_of
+from alerts.receivers.heartbeat import Beat
 from alerts.receivers.receiver import Delivery, ReceiverConfig
 from alerts.receivers.sender import Sender, parse_url, place
 from alerts.receivers.signature import headers, parse_secret
 from schemas.incidents import Incident
-from schemas.times import MICROS
+from schemas.signals import stable_hash
+from schemas.times import MICROS, format_time
 
 
 class WebhookReceiver:
@@ -43,4 +47,12 @@ class WebhookReceiver:
         """One POST."""
         body = body_of(notification, incident, self._pages.rule(notification), self._config.max_bytes, others)
         signed = headers(notification.dedup_key, self._now() // MICROS, body, self._key)
+        return (await self._sender.post(self._url, body, signed)).delivery
+
+    async def beat(self, beat: Beat) -> Delivery:
+        """One POST."""
+        data = {"source": beat.source, "stages": beat.stages, "next_within_seconds": beat.interval / MICROS}
+        message = {"type": "heartbeat", "timestamp": format_time(beat.at), "data": data}
+        body = json.dumps(message, separators=(",", ":")).encode()
+        signed = headers(stable_hash("heartbeat", beat.source, beat.at), self._now() // MICROS, body, self._key)
         return (await self._sender.post(self._url, body, signed)).delivery

@@ -16,6 +16,7 @@
         time_intervals: [{times: [{start_time: "22:00", end_time: "24:00"}], location: Europe/Berlin}]
     maintenance:
       - {name: move, matchers: [cluster="eu-2"], starts_at: ..., ends_at: ..., author: ops, comment: the racks move}
+    heartbeat: {receiver: dead_man}   # the one part that Alertmanager has not
 
 The words are those of alertmanager.yml, so that a tree can be taken from there.
 """
@@ -35,7 +36,7 @@ from alerts.routing.tree import Route
 from alerts.rules import documents
 from alerts.rules.documents import Document, Fault, Place
 from schemas.errors import UsageError
-from schemas.times import parse_time
+from schemas.times import MINUTE, parse_time
 
 
 def _matcher(value: Any) -> Matcher:
@@ -124,10 +125,19 @@ class MaintenanceEntry(_Part):
         return self
 
 
+class HeartbeatEntry(_Part):
+    """Who hears that we live, and how long a stage may stand still before we no longer say so."""
+
+    receiver: Name
+    interval: Annotated[Duration, Field(gt=0)] = MINUTE
+    still_after: Annotated[Duration, Field(gt=0)] = 5 * MINUTE  # well above the time between two snapshots
+
+
 class RoutesFile(_Part):
     """The whole file."""
 
     route: RouteEntry
+    heartbeat: HeartbeatEntry | None = None
     inhibit_rules: tuple[InhibitEntry, ...] = ()
     time_intervals: tuple[IntervalEntry, ...] = ()
     maintenance: tuple[MaintenanceEntry, ...] = ()
@@ -141,6 +151,7 @@ class Routes:
     inhibit_rules: tuple[InhibitRule, ...] = ()
     intervals: Mapping[str, tuple[TimeInterval, ...]] = field(default_factory=dict)
     maintenance: tuple[Silence, ...] = ()
+    heartbeat: HeartbeatEntry | None = None
 
 
 def load_routes(path: Path, receivers: Collection[str] | None = None) -> Routes:
@@ -164,6 +175,7 @@ def load_routes(path: Path, receivers: Collection[str] | None = None) -> Routes:
 def _made(said: RoutesFile) -> Routes:
     return Routes(
         root=said.route.made("0", Route("", said.route.receiver or "")),
+        heartbeat=said.heartbeat,
         inhibit_rules=tuple(
             InhibitRule(rule.source_matchers, rule.target_matchers, rule.equal) for rule in said.inhibit_rules
         ),
@@ -196,10 +208,14 @@ def _faults(said: RoutesFile, document: Document, receivers: Collection[str] | N
             yield document.fault(("route", name), f"the root takes everything, always: it has no {name}")
     if said.route.continue_:
         yield document.fault(("route", "continue"), "the root has no `continue`: nothing comes after it")
-    for place, entry in _walk(said.route, ("route",)):
-        if receivers is not None and entry.receiver is not None and entry.receiver not in receivers:
+    named = [((*place, "receiver"), entry.receiver) for place, entry in _walk(said.route, ("route",))]
+    if said.heartbeat is not None:
+        named.append((("heartbeat", "receiver"), said.heartbeat.receiver))
+    for place, receiver in named:
+        if receivers is not None and receiver is not None and receiver not in receivers:
             known = ", ".join(sorted(receivers)) or "none"
-            yield document.fault((*place, "receiver"), f"{entry.receiver} is not configured; configured: {known}")
+            yield document.fault(place, f"{receiver} is not configured; configured: {known}")
+    for place, entry in _walk(said.route, ("route",)):
         for kind in ("mute_time_intervals", "active_time_intervals"):
             for name in getattr(entry, kind):
                 if name not in names:

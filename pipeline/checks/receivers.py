@@ -12,6 +12,7 @@ from yarl import URL
 from alerts.page import Pages
 from alerts.receivers import ReceiverConfig, build
 from alerts.receivers.addresses import PrivateAddressError, judged
+from alerts.receivers.heartbeat import beating
 from alerts.routing.files import load_routes
 from alerts.rules.files import SHIPPED, load_rules, require_receivers
 from alerts.rules.model import SHADOW
@@ -19,6 +20,7 @@ from pipeline.app import links, receiver_configs
 from pipeline.checks.finding import Finding
 from pipeline.clock import now_micros
 from pipeline.settings import Settings
+from schemas.times import MICROS
 
 OVER_TLS = ("https", "smtps")
 
@@ -26,12 +28,19 @@ OVER_TLS = ("https", "smtps")
 def receivers(settings: Settings) -> Iterator[Finding]:
     """Every rule's receiver is there, and every receiver lets itself be connected to."""
     rules = load_rules(settings.rules_dir or SHIPPED)
+    heartbeat = None
     if settings.routes_file is None:
         require_receivers(rules, settings.receivers.keys())
     else:
-        load_routes(settings.routes_file, settings.receivers.keys())
+        heartbeat = load_routes(settings.routes_file, settings.receivers.keys()).heartbeat
     configs = receiver_configs(settings)
     built = build(configs, now=now_micros, pages=Pages(rules, links(settings)))
+    if heartbeat is None:
+        says = "none: nobody is paged when Aftermath itself is dead. Name a receiver under heartbeat: in routes.yml."
+        yield Finding("heartbeat", "warn", says)
+    else:
+        beating(built, heartbeat.receiver)
+        yield Finding("heartbeat", "ok", f"to {heartbeat.receiver}, every {heartbeat.interval / MICROS:g} s")
     for name, receiver in built.items():
         if name == SHADOW:
             continue

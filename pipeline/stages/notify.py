@@ -13,6 +13,7 @@ earlier incidents, are a worker's own: where either spans incidents let one work
 
 Rules with an action give their controls beside all that (`acting.py`); the revision is confirmed when Kafka has them.
 Rules that change on disk come into force while it runs (`rule_watch.py`); broken ones do not, and are told of.
+A dead-man service hears of it for as long as the way from an event to a page is open (`heartbeat.py`).
 """
 
 import asyncio
@@ -27,6 +28,7 @@ from typing import Any
 from alerts.outbox import Notification, Outbox
 from alerts.page import Pages
 from alerts.receivers import Delivery, Receiver
+from alerts.receivers.heartbeat import beating
 from alerts.rehearsal import needs_router
 from alerts.retry import RetryPolicy
 from alerts.routing.files import Routes
@@ -43,6 +45,7 @@ from pipeline.stages.again import Again, place_of
 from pipeline.stages.asking import Ask, Asking
 from pipeline.stages.base import Fail, Stage
 from pipeline.stages.dispatch import Dispatch
+from pipeline.stages.heartbeat import Heartbeat
 from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.read_back import follow_topic, read_whole_topic
 from pipeline.stages.rule_watch import RuleWatch
@@ -98,6 +101,7 @@ class Notify(Stage[None]):
         self._acting = Acting(settings.kafka_connection, self._rules)
         self._outbox = Outbox(self._rules)
         self._asking = None if ask is None else Asking(ask, now, self._tell_row, self._is_first)
+        self._heartbeat = self._heart(settings, receivers)
         self._under_way: dict[str, asyncio.Task[None]] = {}
         self._again = Again(receivers, self._trying.turn, lambda: {number for _, number in self.consumer.frontiers()})
         self._expired_at = 0
@@ -114,6 +118,14 @@ class Notify(Stage[None]):
             self.run_beside(self._watch_rules(self._watch), "watch rules")
         if self._asking is not None:
             self.run_beside(self._asking.run(), "query rules")
+        if self._heartbeat is not None:
+            self.run_beside(self._heartbeat.run(), "heartbeat")
+
+    def _heart(self, settings: Settings, receivers: Mapping[str, Receiver]) -> Heartbeat | None:
+        said = None if self._routes is None else self._routes.heartbeat
+        if said is None:
+            return None
+        return Heartbeat(settings, said, beating(receivers, said.receiver), self._now, self._is_first)
 
     async def close(self) -> None:
         await self._stop_dispatch()

@@ -33,6 +33,7 @@ maintenance:
     ends_at: 2026-03-02T11:00:00Z
     author: ops
     comment: the racks move
+heartbeat: {receiver: chat, interval: 30s}
 """
 
 
@@ -72,6 +73,12 @@ def test_an_alert_goes_to_the_deepest_route_and_further_only_where_it_says_conti
     ("old", "new", "says"),
     [
         ("receiver: chat", "receiver: nobody", "routes.yml:2: nobody is not configured; configured: chat, on_call"),
+        (
+            "{receiver: chat, ",
+            "{receiver: nobody, ",
+            "routes.yml:25: nobody is not configured; configured: chat, on_call",
+        ),
+        ("interval: 30s", "interval: 0s", "routes.yml:25: heartbeat.interval: Input should be greater than 0"),
         ("  receiver: chat\n", "", "routes.yml:1: the root needs a receiver"),
         ("  group_wait: 10s", "  matchers: [a=b]", "routes.yml:4: the root takes everything, always"),
         ("  group_wait: 10s", "  continue: true", "routes.yml:4: the root has no `continue`"),

@@ -106,10 +106,12 @@ def test_a_receiver_is_connected_to_and_sent_nothing(listening: int) -> None:
     hook = {"kind": "webhook", "url": f"http://127.0.0.1:{listening}/{SECRET}", "allow_private": True}
     found = list(receivers(load_settings(receivers={"hook": hook, "console": {"kind": "console"}})))
     assert [(finding.check, finding.level) for finding in found] == [
+        ("heartbeat", "warn"),
         ("receiver hook", "ok"),
         ("receiver console", "warn"),
     ]
-    assert found[0].says == f"webhook: 127.0.0.1:{listening} can be connected to; nothing was sent"
+    assert found[0].says.startswith("none: nobody is paged when Aftermath itself is dead.")
+    assert found[1].says == f"webhook: 127.0.0.1:{listening} can be connected to; nothing was sent"
 
 
 def test_a_receiver_that_cannot_be_connected_to_is_said_with_what_to_do(listening: int) -> None:
