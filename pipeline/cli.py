@@ -239,8 +239,10 @@ def _positive(text: str) -> float:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     args = parser().parse_args(arguments)
+    from pipeline import logs  # `--help` need not wait for it
+
     level = logging.INFO if args.verbose or args.command == "run" else logging.WARNING
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logs.configure(level)
     if not args.verbose:
         for name in ("urllib3.connectionpool", "clickhouse_connect"):  # we say ourselves what is down
             logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     web_token: SecretStr | None = None  # without it a new one for each run, in the link that is logged
     health_port: int | None = Field(None, ge=0, le=65535)  # /metrics, /healthz, /readyz; usual is 9464
     health_host: str = "127.0.0.1"  # 0.0.0.0 where probes and Prometheus come from elsewhere
+    log_format: Literal["auto", "json", "text"] = "auto"  # auto: text in a terminal, JSON elsewhere
     otlp_port: int | None = Field(None, ge=0, le=65535)  # `run` takes OTLP over HTTP there; usual is 4318
     otlp_host: str = "127.0.0.1"
     otlp_token: SecretStr | None = None  # asked for where others than this machine can reach the port

@@ -82,7 +82,7 @@ class WebPage:
         """Raises ConfigurationError where it cannot listen."""
         await self._port.start()
         self._listener.start()
-        log.info("the live page: %s", self._port.url if self._is_set else self.url)
+        log.info("the live page is served", extra={"link": self._port.url if self._is_set else self.url})
 
     async def stop(self) -> None:
         self._is_over.set()

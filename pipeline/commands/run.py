@@ -8,6 +8,7 @@ import argparse
 import logging
 from typing import Any
 
+from pipeline import logs
 from pipeline.settings import STAGE_NAMES, load_settings
 from schemas.errors import UsageError
 
@@ -31,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
     from pipeline.app import run_worker
 
     settings = load_settings(**overrides)
+    logs.configure(logging.getLogger().level, settings.log_format)
     for sentence in settings.in_clear():
         log.warning(sentence)
     return run_worker(settings, args.stage)
@@ -62,6 +64,7 @@ def _embedded(args: argparse.Namespace, overrides: dict[str, Any]) -> int:
             **embedded_settings(kafka, database),
             **overrides,
         )
+        logs.configure(logging.getLogger().level, settings.log_format)
         write_connection_file(DEFAULT_PATH, kafka, database)
         try:
             print(_next(settings.otlp_port), flush=True)

@@ -45,7 +45,9 @@ class Acting:
             known = await asyncio.to_thread(known_controls, self._connection)
             controls = decide(self._that_act(incident), incident, {control.key: control for control in known})
             for control in controls:
-                log.warning("%s: %s of %s is paused by %s", control.mode, control.about, control.tenant, control.author)
+                says = "%s: %s of %s is paused by %s"
+                ids = {"control": control.key, "incident_id": incident.incident_id}
+                log.warning(says, control.mode, control.about, control.tenant, control.author, extra=ids)
             records = [
                 Outgoing(CONTROLS.name, encode("control", control.as_record()), control.key.encode())
                 for control in controls

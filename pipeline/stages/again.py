@@ -26,6 +26,12 @@ def place_of(notification: Notification) -> Place:
     return (notification.tenant, notification.incident_id, notification.rule, notification.receiver)
 
 
+def ids_of(notification: Notification) -> dict[str, str]:
+    """By what a line about it is found again: the same as in `notifications.v1` and on the incident's timeline."""
+    names = ("tenant", "incident_id", "rule", "receiver", "dedup_key")
+    return {name: getattr(notification, name) for name in names}
+
+
 @dataclass(slots=True)
 class _Said:
     notification: Notification
@@ -89,7 +95,8 @@ class Again:
                 return  # it has ended while we waited
             delivery = await self._receivers[said.notification.receiver].send(said.notification, said.incident)
         if not delivery.ok:
-            log.warning("%s was not told again: %s", said.notification.receiver, delivery.detail)
+            ids = ids_of(said.notification)
+            log.warning("%s was not told again: %s", said.notification.receiver, delivery.detail, extra=ids)
         elif said.times_left is not None:
             said.times_left -= 1
             if said.times_left <= 0 and self._said.get(place) is said:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 import faust
+from structlog.contextvars import bound_contextvars
 
 from pipeline.fail_at import end_here
 from pipeline.frontier import Element
@@ -139,6 +140,10 @@ class Stage(ABC, Generic[Memory]):
 
     async def start(self) -> None:
         """Begin to join the group and to read. Returns before partitions are assigned."""
+        with bound_contextvars(stage=self.name):  # on every line of what begins here
+            await self._start()
+
+    async def _start(self) -> None:
         await self.open()
         login = credentials(self.settings.kafka_connection)
         app = self.app = faust.App(**faust_settings(self.settings, self.name), broker_credentials=login)
@@ -240,6 +245,9 @@ class Stage(ABC, Generic[Memory]):
             self.journal.close(forget=False)
             self._epoch = epoch
             await self.begin_epoch(epoch)
+            mine = sorted(f"{topic}/{partition}" for topic, partition in self.consumer.frontiers())
+            ids = {"epoch": epoch, "partitions": ", ".join(mine)}
+            log.info("%s reads %s partitions", self.name, len(mine), extra=ids)
 
     async def _take(self, element: Element) -> None:
         place = (element.topic, element.partition)
@@ -292,7 +300,7 @@ class Stage(ABC, Generic[Memory]):
                 f"Stage {self.name} failed at {where}: {type(error).__name__}: {str(error)[:500]}."
                 " Nothing was acknowledged; see the log, mend it, and restart."
             )
-        log.critical("stage %s failed at %s", self.name, where, exc_info=error)
+        log.critical("stage %s failed at %s", self.name, where, exc_info=error, extra={"stage": self.name})
         self._fail(self.error)
 
     def _count(self, topic: str, outcome: Outcome, number: int) -> None:

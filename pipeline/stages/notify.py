@@ -41,7 +41,7 @@ from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.acting import Acting
-from pipeline.stages.again import Again, place_of
+from pipeline.stages.again import Again, ids_of, place_of
 from pipeline.stages.asking import Ask, Asking
 from pipeline.stages.base import Fail, Stage
 from pipeline.stages.dispatch import Dispatch
@@ -290,7 +290,8 @@ class Notify(Stage[None]):
                 await self._record(done)
                 self._outbox.record(done)
             else:
-                log.warning("%s shows an older revision: %s", notification.receiver, delivery.detail)
+                shows = "%s shows an older revision: %s"
+                log.warning(shows, notification.receiver, delivery.detail, extra=ids_of(notification))
 
     async def _deliver(self, notification: Notification, incident: Incident) -> None:
         async with self._trying.turn(place_of(notification)):
@@ -302,18 +303,7 @@ class Notify(Stage[None]):
             await self._record(done)
             self._outbox.record(done)
             self._again.keep(done, incident)
-        if delivery.ok:
-            self.sent += 1
-        else:
-            self.given_up += 1
-            log.error(
-                "not sent: %s to %s (rule %s, incident %s): %s",
-                notification.transition,
-                notification.receiver,
-                notification.rule,
-                notification.incident_id,
-                delivery.detail,
-            )
+        self._count_sent(done)
 
     def _done(self, notification: Notification, incident: Incident, delivery: Delivery) -> Notification:
         """The record of how it went; with the incident where it will have to be said again."""
@@ -331,8 +321,15 @@ class Notify(Stage[None]):
         await self._record(notification)
         self._outbox.record(notification)
         self._again.keep(notification, incident)
-        self.sent += notification.state == "sent"
-        self.given_up += notification.state == "failed"
+        self._count_sent(notification)
+
+    def _count_sent(self, one: Notification) -> None:
+        if one.state == "sent":
+            self.sent += 1
+            log.info("%s was told: %s", one.receiver, one.transition, extra=ids_of(one))
+        elif one.state == "failed":
+            self.given_up += 1
+            log.error("%s was not told: %s: %s", one.receiver, one.transition, one.detail, extra=ids_of(one))
 
     async def _record(self, notification: Notification) -> None:
         record: dict[str, Any] = notification.as_record()

@@ -87,5 +87,6 @@ def _controls(element: Element) -> list[Control]:
         try:
             found.append(control_of(decode(record.value)[1], (record.key or b"").decode(errors="replace")))
         except (UnreadableError, ControlError, KeyError) as error:
-            log.error("%s, offset %s is not used: %s", element.topic, record.offset, error)
+            ids = {"topic": element.topic, "partition": element.partition, "offset": record.offset}
+            log.error("%s, offset %s is not used: %s", element.topic, record.offset, error, extra=ids)
     return found

@@ -16,7 +16,7 @@ from alerts.outbox import Notification
 from alerts.page import Told
 from alerts.receivers import Delivery, Receiver
 from alerts.retry import RetryPolicy
-from pipeline.stages.again import Place
+from pipeline.stages.again import Place, ids_of
 from schemas.incidents import Incident
 
 log = logging.getLogger(__name__)
@@ -74,7 +74,8 @@ class Trying:
             if wait is None:
                 return delivery
             if attempt == 1:
-                log.warning("%s does not take a page, trying again: %s", notification.receiver, delivery.detail)
+                says = "%s does not take a page, trying again: %s"
+                log.warning(says, notification.receiver, delivery.detail, extra=ids_of(notification))
             await self._pause(notification, wait)
 
     async def _pause(self, notification: Notification, seconds: float) -> None:

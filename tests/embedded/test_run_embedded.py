@@ -35,9 +35,11 @@ def test_an_instrumented_agent_that_loops_becomes_an_incident(tmp_path: Path) ->
         page, token = next(
             (found[1], found[2])
             for line in worker.stdout
-            if (found := re.search(r"live page: (http\S+/)\?token=(\S+)", line))
+            if (found := re.search(r'"link": "(http\S+/)\?token=([^"]+)"', line))
         )
-        endpoint = next(found[1] for line in worker.stdout if (found := re.search(r"over HTTP: (http://\S+)", line)))
+        endpoint = next(
+            found[1] for line in worker.stdout if (found := re.search(r"over HTTP: (http://[^\s\"]+)", line))
+        )
         subprocess.run(
             [sys.executable, ROOT / "examples" / "otel_agent.py", "--steps", "8", "--pause", "0.1"],
             env=env | {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "200"},
