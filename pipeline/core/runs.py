@@ -11,7 +11,7 @@ from schemas.resources import name_of
 from schemas.signals import Signal
 from schemas.times import format_span
 
-Way = Literal["rounds", "named", "written"]
+Way = Literal["rounds", "named", "written", "failed"]
 
 
 @dataclass(slots=True)
@@ -132,6 +132,10 @@ def _says(loop: Loop, tools: list[str], target: str | None) -> str:
     on = f" on {name_of(target)}" if target else ""
     lasted = format_span(loop.last.end - loop.first[0].start)
     calls = loop.length + loop.period
+    if loop.way == "failed":
+        return (
+            f"{calls} calls of {names}{on} about the same thing in {lasted}, every one of them failed; no change worked"
+        )
     if loop.kind == "retry_storm":
         return f"{calls} calls of {names}{on} in {lasted}, every one of them failed"
     if loop.way == "named":

@@ -6,14 +6,17 @@ A call whose arguments are unknown is no evidence of repetition.
 
 An argument may also jitter: it changes while all else stays, and does not make the call a new one. It counts as jitter
 when its name or its value says so (a request id, a time, a nonce), or when it changes in every call of a cycle, also
-between calls that stand side by side. A batch over items is not jitter: its calls name each item, in a cycle more than
-once, or their results differ. A write that is answered the same proves nothing where it names no target: then only
-arguments that are volatile by name count, for an item and a note that does not matter cannot be told apart.
+between calls that stand side by side (of calls that fail only where they fail at the same thing). A batch over items is
+not jitter: its calls name each item, in a cycle more than once, or their results differ. A write that is answered the
+same proves nothing: ten edits of one file are answered "ok" ten times. There only arguments that are volatile by name
+count, for what is written and a note that does not matter cannot be told apart. What is not known to read may write,
+but for a hand-off.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -65,6 +68,7 @@ NONCE = re.compile(
 
 TOKEN = re.compile(r"[\w./:@#?&=%+-]+")
 NAMES = re.compile(r"\d|\w[./:@#_]\w")  # in a token that names something: a path, an address, an id, a number
+THING = re.compile(r"(?=.*[^\W\d_]).{6}")  # of such: more than a number, an option or a version
 MOST_TEXT = 4_000  # characters that are looked at for names
 MOST_NAMES = 16
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -77,6 +81,8 @@ class Call:
     """A tool call as far as sameness needs it. `arguments` maps a name to (hash of the value, looks like a nonce).
 
     names: hashes of what its arguments name (paths, addresses, ids, numbers): words say it, they do not name it.
+    things: its target, and those of the names that are more than a number; of a call that failed.
+    may_write: nobody said that it only looks.
     is_wait: it says how long it takes, and takes that long: one of its numbers is its duration.
     """
 
@@ -89,6 +95,8 @@ class Call:
     is_write: bool
     names: tuple[int, ...] = ()
     is_wait: bool = False
+    things: tuple[int, ...] = ()
+    may_write: bool = False
 
 
 def call_of(row: Mapping[str, Any], volatile: Iterable[str] = ()) -> Call:
@@ -105,14 +113,27 @@ def call_of(row: Mapping[str, Any], volatile: Iterable[str] = ()) -> Call:
         is_write=row["access"] not in (None, "read"),
         names=names_in(row["tool_args"]) if arguments else (),
         is_wait=not is_error and _waits(row["tool_args"], row["event_time"] - row["start_time"]),
+        things=_things(row["target"], row["tool_args"]) if is_error else (),
+        may_write=row["access"] != "read" and row["operation"] != "handoff",
     )
 
 
 def names_in(text: str | None) -> tuple[int, ...]:
     """Hashes of what a text names, each once, in order; a target that was named before is no new one."""
+    return _hashes(_named(text))
+
+
+def _things(target: str | None, text: str | None) -> tuple[int, ...]:
+    return _hashes(name for name in (target or "", *_named(text)) if THING.match(name))
+
+
+def _named(text: str | None) -> list[str]:
     tokens = TOKEN.findall(" ".join(_strings(text))[:MOST_TEXT])
-    found = dict.fromkeys(token.strip(".:?") for token in tokens if NAMES.search(token))
-    return tuple(int(stable_hash(name), 16) for name in list(found)[:MOST_NAMES])
+    return list(dict.fromkeys(token.strip(".:?") for token in tokens if NAMES.search(token)))
+
+
+def _hashes(names: Iterable[str]) -> tuple[int, ...]:
+    return tuple(int(stable_hash(name), 16) for name in islice(names, MOST_NAMES))
 
 
 def _strings(text: str | None) -> list[str]:
@@ -174,7 +195,7 @@ def arguments_of(text: str | None, volatile: Iterable[str] = ()) -> dict[str, tu
 def canonical_hash(text: str | None, volatile: Iterable[str] = ()) -> int:
     """A 64-bit hash of the canonical arguments; 0 where there are none."""
     arguments = arguments_of(text, volatile)
-    if arguments is None:
+    if not arguments:
         return 0
     return int(stable_hash(sorted(arguments.items())), 16) or 1
 
@@ -199,6 +220,8 @@ def repeats(call: Call, earlier: Call, beside: Call | None) -> frozenset[str] | 
         return None if call.digest != earlier.digest else frozenset()
     is_proof = call.is_error or call.result is not None or call.is_write
     stays_same = len(differing) < len(names) or call.target is not None
+    if call.is_error and beside is not None and set(call.things).isdisjoint(earlier.things):
+        beside = None  # a list of things, each of which is not there, is gone through
     if is_proof and stays_same and all(_jitters(name, call, beside) for name in differing):
         return frozenset(differing)
     return None
@@ -209,10 +232,10 @@ def _jitters(name: str, call: Call, beside: Call | None) -> bool:
     value = arguments.get(name)
     if name.lower() in JITTER_NAMES:
         return True
-    if call.is_write and not call.is_error and call.target is None:
-        return False  # "ok" says nothing of what was written: a batch over items looks the same
-    if value is not None and value[1]:
+    if value is not None and value[1] and (call.target is not None or call.is_error or not call.is_write):
         return True
+    if call.may_write and not call.is_error:
+        return False  # "ok" says nothing of what was written: a batch over items, or edits of one file, look the same
     if beside is None or not beside.arguments or name not in beside.arguments:
         return False
     return beside.arguments[name] != value

@@ -1,9 +1,10 @@
 """A session that repeats itself, watched call by call: what repeats, and when that is a loop.
 
-Three ways to repeat oneself are followed side by side. In rounds: every call equals the one `period` before it. By
+Four ways to repeat oneself are followed side by side. In rounds: every call equals the one `period` before it. By
 what is asked for: a call brings what one of the last eight brought, and names nothing new (paraphrase, or strangers
 between). By what is done: the same write right after itself, whatever it answers, for a pid or a duration makes every
-answer a new one.
+answer a new one. By what fails: one tool fails again and again at the same thing, however its arguments change, and no
+change works between.
 
 Of the calls before the watch only hashes are known. A call that equals one of them in tool, target, status and result,
 but not in its arguments, is taken as a repetition with arguments that jitter until the next one, whose arguments are
@@ -26,6 +27,8 @@ NOTHING_NEW = 10  # calls in a row that named nothing new and brought nothing ne
 WRITES = 10  # the same write right after itself, each time with another answer
 PATIENT = 30  # rounds of a poll that says how long it waits: half an hour at a minute each
 MOST_IN_A_ROUND = 4  # calls of a poll: it waits, and looks at up to three things
+FAILURES = 10  # of one tool about one thing in a row
+LOOKS = 3  # other calls in a row that may stand between failures
 STRANGERS = 1  # other calls in a row that may stand between calls that bring nothing new
 MOST_NAMES = 32
 
@@ -41,6 +44,8 @@ class Watch:
     named: Run = field(default_factory=Run)
     names: dict[int, None] = field(default_factory=dict)  # what the calls of `named` were about
     written: Run = field(default_factory=Run)
+    failed: Run = field(default_factory=Run)
+    about: tuple[int, ...] = ()  # what all calls of `failed` name
     loop: Loop | None = None
 
     @classmethod
@@ -52,7 +57,8 @@ class Watch:
     @property
     def is_idle(self) -> bool:
         """Nothing repeats any more."""
-        return self.loop is None and not any(run.length for run in (*self.runs, self.named, self.written))
+        runs = (*self.runs, self.named, self.written)
+        return self.loop is None and not self.failed.first and not any(run.length for run in runs)
 
     def judge(
         self,
@@ -74,6 +80,7 @@ class Watch:
             self._extend(run, seen, period)
         self._extend_named(seen)
         self._extend_written(seen)
+        self._extend_failed(seen, totals)
         signals: list[Signal] = []
         if self.loop is not None:
             run = self._run_of(self.loop)
@@ -103,6 +110,7 @@ class Watch:
         self.loop = None
         self.runs = [Run() for _ in range(LONGEST_PERIOD)]
         self.named, self.written, self.names = Run(), Run(), {}
+        self.failed, self.about = Run(), ()
         return [signal]
 
     def _is_news(self, loop: Loop, at: int) -> bool:
@@ -112,7 +120,7 @@ class Watch:
     def _run_of(self, loop: Loop) -> Run:
         if loop.way == "rounds":
             return self.runs[loop.period - 1]
-        return self.named if loop.way == "named" else self.written
+        return {"named": self.named, "written": self.written, "failed": self.failed}[loop.way]
 
     def _is_same_turn(self, seen: Seen, parent: int) -> bool:
         last = self.calls[-1]
@@ -174,11 +182,17 @@ class Watch:
         run, detail = self.named, seen.detail
         run.strangers += 1
         has_moved = detail is not None and detail.is_write and not detail.is_error
-        brings_new = (
-            seen.arguments != 0 and seen.arguments == self.calls[-1].arguments
-        )  # the same call, another outcome
+        brings_new = seen.arguments != 0 and any(self._is_asked_again(seen, earlier) for earlier in self.calls)
         if run.length and (run.strangers > STRANGERS or has_moved or brings_new):
             self.named, self.names = Run(), {}
+
+    def _is_asked_again(self, seen: Seen, earlier: Seen) -> bool:
+        """The same call; as it is a stranger, with another outcome: something has moved."""
+        if seen.arguments != earlier.arguments:
+            return False
+        if seen.detail is None or earlier.detail is None:
+            return earlier is self.calls[-1]
+        return (seen.detail.tool, seen.detail.target) == (earlier.detail.tool, earlier.detail.target)
 
     def _extend_written(self, seen: Seen) -> None:
         """The same write again, with nothing between; its answer is another each time."""
@@ -198,6 +212,26 @@ class Watch:
             run.begin([last], self.totals)
         run.extend(seen, 1)
 
+    def _extend_failed(self, seen: Seen, totals: Totals) -> None:
+        """One tool fails at one thing, whatever else it is given; it may look elsewhere between, and change nothing."""
+        detail, run = seen.detail, self.failed
+        if detail is None:
+            return
+        if not detail.is_error:
+            run.strangers += 1
+            is_same_tool = bool(run.called) and run.called[0].tool == detail.tool
+            if run.first and (is_same_tool or detail.is_write or run.strangers > LOOKS):
+                self.failed, self.about = Run(), ()
+            return
+        shared = tuple(thing for thing in self.about if thing in detail.things)
+        if run.called and run.called[0].tool != detail.tool:
+            run.strangers += 1
+        elif run.first and shared:
+            run.extend(seen, 1)
+            self.about = shared
+        else:
+            self.failed, self.about = Run(first=[seen], needed=totals, called=[detail]), detail.things
+
     def _found(self, row: dict[str, Any], seen: Seen, totals: Totals, limits: Limits) -> Loop | None:
         for period, run in enumerate(self.runs, start=1):
             rounds = run.length // period
@@ -208,7 +242,9 @@ class Watch:
         is_enough = run.length >= NOTHING_NEW and not run.strangers and not is_round
         if is_enough and not _is_patient(row, run, run.length // MOST_IN_A_ROUND, limits):
             return _loop(_kind(run, 1), "named", 1, run, seen, totals)
-        if self.written.length + 1 >= WRITES:
+        if self.failed.length + 1 >= FAILURES and not self.failed.strangers:
+            return _loop("retry_storm", "failed", 1, self.failed, seen, totals)
+        if self.written.length + 1 >= WRITES and not _is_patient(row, self.written, self.written.length, limits):
             return _loop("exact", "written", 1, self.written, seen, totals)
         return None
 
@@ -218,7 +254,7 @@ def _is_patient(row: dict[str, Any], run: Run, rounds: int, limits: Limits) -> b
 
     What is declared may go on. What waits by itself may, for a time: after PATIENT rounds nobody will come.
     """
-    if not run.called or any(call.is_write or call.is_error for call in run.called):
+    if not run.called or any(call.is_error or (call.is_write and not call.is_wait) for call in run.called):
         return False
     if any(
         limits.value("may_poll", row["tenant"], row["agent_id"], call.tool, call.target)

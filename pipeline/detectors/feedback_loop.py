@@ -2,7 +2,8 @@
 
 Four types: `feedback_loop.exact` (one call again and again), `feedback_loop.cycle` (two to eight calls in a round),
 `feedback_loop.near` (an argument that does not matter changes; or ten calls in other words that name nothing new and
-bring nothing new) and `feedback_loop.retry_storm` (the calls that repeat all fail, with or without back-off).
+bring nothing new) and `feedback_loop.retry_storm` (the calls that repeat all fail, with or without back-off; or one
+tool fails ten times at the same thing, however its other arguments change, and no change works between).
 Sameness and progress are decided in pipeline/core/sameness.py: a poll whose answer changes, pagination or a batch is
 not a loop. A poll that only looks and says how long it waits may go on for 30 rounds, one that `limits.yml` declares
 (`may_poll`) for ever. Else it fires at the end of the fifth equal call or whole cycle; the same write ten times with

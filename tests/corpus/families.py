@@ -6,7 +6,7 @@ A family without a kind is healthy: every alarm is false. Where two kinds are gi
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.corpus import breaches, exhaustion, healthy, healthy_rates, loops, loops_between
+from tests.corpus import breaches, exhaustion, field, healthy, healthy_rates, loops, loops_between
 from tests.corpus.telling import Scene
 
 LOOP = ("feedback_loop",)
@@ -44,6 +44,8 @@ POSITIVES = (
     Family("loop.fan_out", loops_between.fan_out, LOOP),
     Family("loop.cron", loops_between.cron, LOOP),
     Family("loop.split_history", loops_between.split_history, LOOP),
+    Family("loop.failed_edits", field.failed_edits, LOOP),
+    Family("loop.other_options", field.other_options, LOOP),
     Family("burn.budget", exhaustion.burn_of_budget, EXHAUSTION),
     Family("burn.session", exhaustion.burn_of_session, EXHAUSTION),
     Family("burn.baseline", exhaustion.burn_of_baseline, EXHAUSTION),
@@ -86,6 +88,13 @@ NEGATIVES = (
     Family("healthy.hand_offs", healthy.hand_offs),
     Family("healthy.scheduled", healthy.scheduled),
     Family("healthy.careful_change", healthy.careful_change),
+    Family("healthy.edits_of_one_file", field.edits_of_one_file),
+    Family("healthy.scrolls_on", field.scrolls_on),
+    Family("healthy.clicks_and_looks", field.clicks_and_looks),
+    Family("healthy.waits_in_the_shell", field.waits_in_the_shell),
+    Family("healthy.dead_links", field.dead_links),
+    Family("healthy.finds_the_option", field.finds_the_option),
+    Family("healthy.red_for_long", field.red_for_long),
     Family("healthy.within_budget", healthy_rates.within_budget),
     Family("healthy.cache_reads", healthy_rates.cache_reads),
     Family("healthy.seasons", healthy_rates.seasons),

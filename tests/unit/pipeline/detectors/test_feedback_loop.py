@@ -78,10 +78,12 @@ def test_a_batch_with_two_calls_an_item_is_no_loop() -> None:
 
 def test_an_argument_that_changes_in_every_call_of_a_cycle_does_not_hide_it() -> None:
     jittered = [
-        row | {"tool_args": json.dumps({"map": "AB"[i % 2], "draft": f"d{i}"})} for i, row in enumerate(calls(10))
+        row | {"tool_args": json.dumps({"map": "AB"[i % 2], "draft": f"d{i}"})}
+        for i, row in enumerate(calls(10, access="read"))
     ]
     (signal,) = detect(jittered)
     assert signal.details["jitter"] == ["draft"]
+    assert detect([row | {"access": None} for row in jittered]) == [], "what may write is not told by an ok"
 
 
 @pytest.mark.parametrize("name", ["request_id", "timestamp", "nonce"])

@@ -7,10 +7,10 @@ import pytest
 
 from pipeline.core.limits import Limits
 from pipeline.core.sameness import names_in
-from pipeline.core.watch import NOTHING_NEW, PATIENT, WRITES
+from pipeline.core.watch import FAILURES, NOTHING_NEW, PATIENT, WRITES
 from pipeline.detectors import feedback_loop
 from schemas.signals import Signal
-from tests.builders import closed_rows, frame, run_detector, span
+from tests.builders import at, closed_rows, frame, run_detector, span
 
 PHRASES = ("find the newest", "search for the current", "look up the latest", "show me the", "which are the")
 
@@ -69,6 +69,61 @@ def test_work_between_equal_calls_is_no_loop() -> None:
         if i % 3:
             row |= {"tool_name": "other", "tool_args": json.dumps({"path": f"a/{i}"}), "result_digest": f"r{i}"}
     assert detect(spans) == []
+
+
+def edits(number: int, **fields: Any) -> list[dict[str, Any]]:
+    """Edits of one file that all fail, each with another old text."""
+    text = {"tool_args": lambda i: json.dumps({"path": "src/cart.py", "old": f"line {i} of it"})}
+    failed = {"access": "write", "status": "error", "result_digest": None}
+    return calls(number, **(failed | text | fields))
+
+
+def looks_between(spans: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """After each call a look at something else, that succeeds."""
+    looks = [
+        span(row["event_time"] / 1e6 - at(0) / 1e6 + 2, span_id=f"look-{i}", tool_name="read", access="read",
+             tool_args=json.dumps({"path": f"src/{i}.py"}), result_digest=f"r{i}")
+        for i, row in enumerate(spans)
+    ]  # fmt: skip
+    return sorted(spans + looks, key=lambda row: row["event_time"])
+
+
+def test_one_tool_that_fails_at_one_thing_whatever_it_is_given_is_a_retry_storm() -> None:
+    assert detect(looks_between(edits(FAILURES))) == [], "of the first failure only a hash is known"
+    (signal,) = detect(looks_between(edits(FAILURES + 1)))
+    assert signal.type == "feedback_loop.retry_storm"
+    assert signal.summary.startswith("10 calls of get about the same thing in ")
+    assert signal.details["error_share"] == 1.0
+
+
+def test_failures_at_other_things_after_a_success_or_a_change_are_none() -> None:
+    assert detect(edits(40, tool_args=lambda i: json.dumps({"path": f"src/{i}.py", "mode": "full"}))) == []
+    healed = looks_between(edits(40))
+    for row in healed[1::12]:
+        row |= {"access": "write"}
+    assert detect(healed) == []
+    assert detect(edits(40, status=lambda i: "ok" if i % 8 == 7 else "error", result_digest=lambda i: f"r{i}")) == []
+
+
+def test_edits_of_one_file_that_are_all_answered_the_same_are_no_loop() -> None:
+    text = {"tool_args": lambda i: json.dumps({"path": "src/cart.py", "old": f"a{i}", "new": f"b{i}"})}
+    for fields in ({"access": "write"}, {"access": None}, {"access": "write", "target": "eu/shop/configmap/cart"}):
+        assert detect(calls(40, **(text | fields))) == []
+
+
+def test_a_call_that_says_nothing_and_whose_answer_is_not_known_proves_nothing() -> None:
+    assert detect(calls(40, tool_args="{}", result_digest=None)) == []
+    assert kinds(detect(calls(5, tool_args="{}"))) == {"feedback_loop.exact"}
+
+
+def test_the_same_click_is_no_loop_while_the_page_changes() -> None:
+    clicks = calls(40, access="write")
+    for i, row in enumerate(clicks):
+        if i % 2:
+            row |= {"tool_name": "look", "access": "read", "result_digest": f"page-{i}"}
+    assert detect(clicks) == []
+    still = [row | {"result_digest": "page" if i % 2 else "same"} for i, row in enumerate(clicks)]
+    assert kinds(detect(still)) == {"feedback_loop.cycle"}
 
 
 @pytest.mark.parametrize("every", [2.0, 90.0])
