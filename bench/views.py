@@ -50,6 +50,13 @@ SELECT tenant, agent_id, agent_version, task_type, operation, model, tool_name, 
     count(), countIf(status = 'error'), sum(t.input_tokens), sum(t.output_tokens), sum(t.cached_input_tokens), 0, sum(t.duration_ms)
 FROM agent_traces AS t
 GROUP BY tenant, agent_id, agent_version, task_type, operation, model, tool_name, target, pane, source""",
+    "write_watches": """
+INSERT INTO write_watches (tenant, span_id, session_id, agent_id, agent_version, tool_name, target, began_at, closed_at, outcome,
+    resources, heard, shows)
+SELECT tenant, span_id, session_id, agent_id, agent_version, tool_name, target, event_time, event_time + toIntervalMinute(10),
+    ['regressed', 'clean', 'not_enough_data'][1 + cityHash64(span_id) % 3], 4, 3, 'nothing new failed'
+FROM agent_traces
+WHERE access = 'write'""",
     "signals": """
 INSERT INTO signals (signal_id, type, tenant, agent_id, session_id, window_start, window_end, detected_at, evidence)
 SELECT lower(hex(number)), 'feedback_loop.exact', concat('tenant_', toString(number % 4)), concat('agent_', toString(number % 200)),
@@ -88,6 +95,7 @@ QUERIES = {
     "tool_latency": f"SELECT * FROM tool_latency WHERE {MINE} AND day = '2026-03-05' LIMIT 50",
     "changes_by_agents": f"SELECT * FROM changes_by_agents WHERE {MINE} AND agent_id = '{AGENT}' LIMIT 50",
     "approvals_by_agent": f"SELECT * FROM approvals_by_agent WHERE {MINE} LIMIT 50",
+    "what_writes_led_to": f"SELECT * FROM what_writes_led_to WHERE {MINE} LIMIT 50",
     "trail_of": f"SELECT * FROM trail_of(tenant = '{TENANT}', span_id = '{{span}}')",
     "open_incidents": f"SELECT * FROM open_incidents WHERE {MINE}",
     "incidents_current": f"SELECT * FROM incidents_current WHERE {MINE} AND incident_id = '15'",

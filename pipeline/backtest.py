@@ -19,6 +19,7 @@ from schemas.errors import Outcome
 from schemas.events import TOPIC_RECORDS
 from schemas.incidents import Incident
 from schemas.signals import Marker, Reduced, Signal
+from schemas.watches import Watched
 
 RUN = "backtest"
 
@@ -29,6 +30,7 @@ class Outcomes:
 
     signals: list[Signal] = field(default_factory=list)
     revisions: list[Incident] = field(default_factory=list)
+    watched: list[Watched] = field(default_factory=list)
     counts: dict[str, Counter[Outcome]] = field(default_factory=dict)
 
     @property
@@ -73,4 +75,5 @@ class Backtest:
         self.outcomes.signals += [m.row for m in messages if isinstance(m, Reduced) and isinstance(m.row, Signal)]
         revisions = self.correlate.read(messages)
         self.outcomes.revisions += revisions
+        self.outcomes.watched += self.correlate.take_watched()
         return revisions

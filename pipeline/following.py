@@ -9,7 +9,7 @@ from pipeline.kafka_faults import is_passing
 from reports.tail import Shown
 from schemas.codecs.single import decode_incident, decode_record
 from schemas.errors import DependencyError
-from schemas.signals import Gap, Reduced, Usage
+from schemas.signals import Gap, Heard, Reduced, Usage
 from schemas.topics import INCIDENTS, Topic
 
 AT_ONCE = 1_000  # messages
@@ -96,5 +96,5 @@ def shown(topic: str, value: bytes) -> Shown | None:
         return decode_incident(value)
     record = decode_record(value)
     if isinstance(record, Reduced):
-        return None if isinstance(record.row, Usage) else record.row
+        return None if isinstance(record.row, Usage | Heard) else record.row
     return record if isinstance(record, Gap) else None

@@ -1,7 +1,8 @@
 """The audit trail of one change, from prompt to mutation, as text: who asked, what was read, what was believed, the
-decision, the approval, the call, its effect and what followed. Each link has its reference; a missing one is named.
+decision, the approval, the call, its effect, what its watch says, what followed. Each link has its reference; a
+missing one is named.
 
-The links are rows of the view `trail_of` (sinks/clickhouse/migrations/0005_trail.sql).
+The links are rows of the view `trail_of` (sinks/clickhouse/migrations/0013_watches.sql).
 """
 
 import textwrap
@@ -22,6 +23,7 @@ MISSING = {
     "approval": "none was asked for",
     "called": "not recorded",
     "effect": "not observed: no change of the target was published within 5 minutes",
+    "watched": "not closed: ten minutes are not over, or the write was before anything was watched",
     "followed": "nothing: no incident cites this change or its session",
 }
 MOST_READS = 8
@@ -134,5 +136,6 @@ _TEXTS = {
     "approval": _approval,
     "called": _called,
     "effect": _effect,
+    "watched": _said,
     "followed": _followed,
 }

@@ -1,4 +1,4 @@
-"""What detect tells correlate: Signal, Action, Fact, Usage and the markers that close a pane; and the gap record.
+"""What detect tells correlate: Signal, Action, Fact, Usage, Heard, markers that close a pane; and the gap record.
 
 One dataclass for each internal record of `signals.v1`; the fields are those of `schemas/avro`, held equal by a test.
 Times are microseconds UTC.
@@ -125,6 +125,24 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """Resources of a tenant that sent metrics: each is named once a minute, in the first pane that has a point of it.
+
+    So correlate can tell a resource that is well from one of which nothing is known.
+    """
+
+    tenant: str
+    pane: int
+    resources: str  # JSON list, sorted
+
+    @property
+    def names(self) -> list[str]:
+        """The resources."""
+        found: list[str] = json.loads(self.resources)
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Marker:
     """A pane of a source is complete, and every pane before it."""
 
@@ -142,7 +160,7 @@ class Gap:
     pane: int
 
 
-Row = Signal | Action | Fact | Usage
+Row = Signal | Action | Fact | Usage | Heard
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +173,12 @@ class Reduced:
     row: Row
 
 
-RECORDS: dict[str, type[Signal] | type[Action] | type[Fact] | type[Usage] | type[Marker] | type[Gap]] = {
+RECORDS: dict[str, type[Row] | type[Marker] | type[Gap]] = {
     "signal": Signal,
     "action": Action,
     "fact": Fact,
     "usage": Usage,
+    "heard": Heard,
     "marker": Marker,
     "gap": Gap,
 }

@@ -22,6 +22,7 @@ EVENTS = Topic("cluster.events.v1", 4, is_input=True)
 SIGNALS = Topic("signals.v1", 4)
 FACTS = Topic("facts.v1", 4, is_compacted=True)
 INCIDENTS = Topic("incidents.v1", 4)
+WATCHES = Topic("watches.v1", 4)
 NOTIFICATIONS = Topic("notifications.v1", 4, is_compacted=True)
 CONTROLS = Topic("agent.controls.v1", 4, is_compacted=True)
 LIMITS = Topic("limits.v1", 1, is_compacted=True)  # one partition: versions have an order
@@ -40,6 +41,7 @@ ALL = (
     SIGNALS,
     FACTS,
     INCIDENTS,
+    WATCHES,
     NOTIFICATIONS,
     CONTROLS,
     ONCALL,

@@ -2,7 +2,8 @@
 
 import random
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipeline.core.limits import Limits
@@ -19,6 +20,7 @@ from schemas.incidents import Incident
 from schemas.signals import Gap, Marker, Reduced
 from schemas.times import parse_time
 from schemas.topics import source_name
+from schemas.watches import Watched
 
 RULES = TimeRules()
 Stamped = tuple[int, str, bytes, bytes]  # stamp, topic, key, value
@@ -62,12 +64,19 @@ def spread(messages: Sequence[Stamped], partitions: int) -> Log:
 
 
 def run(
-    log: Log, draw: random.Random, *, limits: Limits | None = None, signal_partitions: int = 1, restarts: float = 0.0
+    log: Log,
+    draw: random.Random,
+    *,
+    limits: Limits | None = None,
+    signal_partitions: int = 1,
+    restarts: float = 0.0,
+    watched: list[Watched] | None = None,
 ) -> list[Incident]:
     """Every revision. Batches are cut, and sources interleaved, as `draw` has it; messages pass through their codecs.
 
     restarts: how likely it is, after each batch, that the state is saved and another worker goes on from it; what that
     one had sent since an earlier snapshot is then in the log twice, by two runs.
+    watched: gets every watch that closed.
     """
     written = {}
     for (topic, number), records in log.items():
@@ -81,6 +90,9 @@ def run(
             source = draw.choice(sorted(name for name, queue in queues.items() if queue))
             size = draw.choice((1, 5, 50, 500))
             revisions += correlate.read(queues[source][:size])
+            closed = correlate.take_watched()
+            if watched is not None:
+                watched += closed
             queues[source] = queues[source][size:]
             if draw.random() < restarts / 10:
                 blobs = dump(correlate)
@@ -117,6 +129,11 @@ def _detect(
             start, operator = snapshot[0], begin()
             load(operator, snapshot[1])
     return out
+
+
+def outcomes(watched: Iterable[Watched]) -> dict[str, Watched]:
+    """span id -> what became of the write, without where in the log it stands."""
+    return {one.span_id: replace(one, partition=-1, offset=-1) for one in watched}
 
 
 def canonical(revisions: Sequence[Incident]) -> dict[str, list[str]]:

@@ -57,6 +57,8 @@ CREATE ROW POLICY IF NOT EXISTS aftermath_acme ON aftermath.incident_timeline FO
 CREATE ROW POLICY IF NOT EXISTS aftermath_all ON aftermath.incident_timeline FOR SELECT USING 1 TO ALL EXCEPT aftermath_analyst_of_acme;
 CREATE ROW POLICY IF NOT EXISTS aftermath_acme ON aftermath.incident_marks FOR SELECT USING tenant = 'acme' TO aftermath_analyst_of_acme;
 CREATE ROW POLICY IF NOT EXISTS aftermath_all ON aftermath.incident_marks FOR SELECT USING 1 TO ALL EXCEPT aftermath_analyst_of_acme;
+CREATE ROW POLICY IF NOT EXISTS aftermath_acme ON aftermath.write_watches FOR SELECT USING tenant = 'acme' TO aftermath_analyst_of_acme;
+CREATE ROW POLICY IF NOT EXISTS aftermath_all ON aftermath.write_watches FOR SELECT USING 1 TO ALL EXCEPT aftermath_analyst_of_acme;
 CREATE ROW POLICY IF NOT EXISTS aftermath_acme ON aftermath.notifications FOR SELECT USING tenant = 'acme' TO aftermath_analyst_of_acme;
 CREATE ROW POLICY IF NOT EXISTS aftermath_all ON aftermath.notifications FOR SELECT USING 1 TO ALL EXCEPT aftermath_analyst_of_acme;
 CREATE ROW POLICY IF NOT EXISTS aftermath_acme ON aftermath.acknowledgements FOR SELECT USING tenant = 'acme' TO aftermath_analyst_of_acme;

@@ -18,6 +18,7 @@ from pipeline.correlation.cases import Cases
 from pipeline.correlation.facts import Ledger, is_frozen
 from pipeline.correlation.flare_up import has_own_cause
 from pipeline.correlation.topology import Topology
+from pipeline.correlation.watches import Watches
 from pipeline.detectors import (
     budget_burn,
     call_rate,
@@ -32,8 +33,9 @@ from pipeline.detectors import (
 )
 from schemas.incidents import Incident
 from schemas.resources import kind_of
-from schemas.signals import Action, Fact, Row, Signal, Usage, compact_json
+from schemas.signals import Action, Fact, Heard, Row, Signal, Usage, compact_json
 from schemas.times import MINUTE
+from schemas.watches import Watched
 
 KEEP = 90 * MINUTE  # of actions and changes; what an incident is put down to stays as long as it may change
 MOST_KEPT = 5_000  # actions, and changes, per tenant
@@ -66,11 +68,21 @@ class Correlator:
         self._unmatched = unmatched_change.fresh()
         self.cases = Cases(self.topology)
         self.said: dict[str, Incident] = {}  # incident id -> what was said last of each case
+        self.watches = Watches()
+        self._watched: list[Watched] = []
 
     @property
     def next_due(self) -> int | None:
-        """When `advance` has something to say next; None while no case is open."""
-        return min((case.due for case in self.cases.open), default=None)
+        """When `advance` has something to say next; None while no case and no watch is open."""
+        due = [case.due for case in self.cases.open]
+        if self.watches.open:
+            due.append(self.watches.due)
+        return min(due, default=None)
+
+    def take_watched(self) -> list[Watched]:
+        """The watches that were closed since this was asked last."""
+        found, self._watched = self._watched, []
+        return found
 
     def twin(self) -> "Correlator":
         """A copy that lives on by itself. What is frozen (rows, incidents) is shared, so it costs little."""
@@ -85,6 +97,7 @@ class Correlator:
         twin._unmatched = copy.deepcopy(self._unmatched)
         twin.cases = self.cases.twin(twin.topology)
         twin.said = dict(self.said)
+        twin.watches, twin._watched = self.watches.twin(), []
         return twin
 
     def saved(self) -> Any:
@@ -100,6 +113,7 @@ class Correlator:
             "unmatched": self._unmatched.saved(),
             "cases": self.cases.saved(),
             "said": self.said,
+            "watches": self.watches,
         }
 
     def restore(self, saved: Any) -> None:
@@ -113,6 +127,7 @@ class Correlator:
         self._unmatched.restore(saved["unmatched"])
         self.cases, self.said = Cases(self.topology), saved["said"]
         self.cases.restore(saved["cases"])
+        self.watches = saved["watches"]
 
     def apply(self, pane: int, rows: Sequence[Row]) -> list[Incident]:
         """Everything of this tenant that happened in one pane; returns the revisions it led to."""
@@ -141,12 +156,15 @@ class Correlator:
         signals += repeated_run.detect(failed, used.table, pane, self.pane_size, self._runs, limits)
         for signal in sorted(signals, key=lambda s: (s.window_start, s.window_end, s.type, s.signal_id)):
             self.cases.route(signal, now, self._is_another)
+        heard = [row for row in rows if isinstance(row, Heard)]
+        self._watched += self.watches.apply(now, actions, signals, heard, self.topology)
         if facts or actions or signals:
             out += self._revisions(now)
         return out
 
     def advance(self, now: int) -> list[Incident]:
         """Nothing happened up to `now`: resolve what is over by then, each at its own time."""
+        self._watched += self.watches.advance(now, self.topology)
         out = []
         while due := [case for case in self.cases.open if case.due <= now]:
             case = min(due, key=lambda case: (case.due, case.incident_id))

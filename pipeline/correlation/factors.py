@@ -42,6 +42,7 @@ REACHES = {
 PLACED = ("flag", "configmap", "secret", "quota", "namespace")
 MAY_REACH = 0.6
 FOLLOWS_AFTER = 90 * MICROS  # what fails this long after the first counts a third
+SHOWS = (*OWNERS, *OWNED, "node", "database")  # kinds of resources that could show a symptom
 UNREACHED = 0.2  # coverage of a change that reaches nothing
 SILENT = 0.16  # own, where what was changed could show a symptom and shows none
 MUTE = 0.64  # own, where it could not: a flag, a config map
@@ -85,11 +86,10 @@ def factors(resource: str, kind: str, at: int, effect: Effect, topology: Topolog
         is_own |= path.relation in (Relation.SAME, Relation.OWNER)
     if not nearest:
         return None
-    can_show = kind_of(resource) in (*OWNERS, *OWNED, "node", "database")
     return {
         "distance": nearest,
         "coverage": max(UNREACHED, reached / total),
-        "own": 1.0 if is_own else SILENT if can_show else MUTE,
+        "own": 1.0 if is_own else SILENT if kind_of(resource) in SHOWS else MUTE,
         "lag": _lag(kind, effect.began - at, effect.is_slow),
     }
 

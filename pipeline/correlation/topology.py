@@ -90,10 +90,17 @@ class Topology:
 
     def dependencies(self, resource: str) -> set[str]:
         """What this resource depends on, at most two steps away."""
+        return self._reached(resource, self.depends_on)
+
+    def dependents(self, resource: str) -> set[str]:
+        """What depends on this resource, at most two steps away."""
+        return self._reached(resource, self.used_by)
+
+    def _reached(self, resource: str, edges: dict[str, set[str]]) -> set[str]:
         found: set[str] = set()
         edge = {resource, self.family(resource)}
         for _ in range(MOST_HOPS):
-            on = {other for one in edge for other in self.depends_on.get(one, ())}
+            on = {other for one in edge for other in edges.get(one, ())}
             edge = (on | {self.family(other) for other in on}) - found
             found |= edge
         return found

@@ -23,6 +23,7 @@ from schemas.errors import ConfigurationError
 from schemas.incidents import Incident
 from schemas.signals import Fact, Gap, Marker, Reduced, Row
 from schemas.times import MICROS
+from schemas.watches import Watched
 
 STEP_BITS = 20
 LAST_STEP = (1 << STEP_BITS) - 1
@@ -53,6 +54,8 @@ class Tenants:
         self.upto: int = firm.upto if firm else NEVER  # the pane it has reached
         self._below: Mapping[str, Correlator] = firm._own if firm else {}
         self._own: dict[str, Correlator] = {}
+        self._is_copy = firm is not None
+        self.watched: list[Watched] = []  # of the firm state alone, until they are taken
 
     @property
     def names(self) -> set[str]:
@@ -74,6 +77,7 @@ class Tenants:
             correlator = self._correlator(tenant)
             out += [(OVER, incident) for incident in correlator.advance(pane)]
             out += [(HAPPENED, incident) for incident in correlator.apply(pane, by_tenant[tenant])]
+            self._keep(correlator.take_watched())
         return out
 
     def advance(self, upto: int) -> list[tuple[int, Incident]]:
@@ -84,8 +88,15 @@ class Tenants:
         for tenant in sorted(self.names):
             due = (self._own.get(tenant) or self._below[tenant]).next_due
             if due is not None and due <= end:
-                out += [(OVER, incident) for incident in self._correlator(tenant).advance(end)]
+                correlator = self._correlator(tenant)
+                out += [(OVER, incident) for incident in correlator.advance(end)]
+                self._keep(correlator.take_watched())
         return out
+
+    def _keep(self, watched: list[Watched]) -> None:
+        """What became of a write is said once, by the firm state: nobody is paged for it, so it can wait."""
+        if not self._is_copy:
+            self.watched += watched
 
     def use(self, limits: Limits) -> None:
         """Go by these limits from now on."""
@@ -232,6 +243,11 @@ class CorrelateOperator:
     def take_postings(self) -> list[Posting]:
         """What `read` led to on `facts.v1`, in order; each is handed out once."""
         found, self._postings = self._postings, []
+        return found
+
+    def take_watched(self) -> list[Watched]:
+        """The watches that `read` closed, in order; each is handed out once."""
+        found, self._firm.watched = self._firm.watched, []
         return found
 
     def _over(self) -> list[Incident]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from pipeline.core.heard import Hearing, heard_in
 from pipeline.core.limits import Limits
 from pipeline.core.memory import KeepsItself
 from pipeline.core.observed import actions_of, late_actions_of
@@ -104,6 +105,7 @@ class DetectOperator:
         self.sessions = SessionIndex()
         self._detectors = [(module.detect, module.fresh(self.sessions)) for module in DETECTORS[self.record]]
         self._observed = ObservedMemory(self.sessions)
+        self._hearing = Hearing()
         self._marked_upto = NEVER
         self._whole_from: int | None = None  # panes before this are not whole (cold start in the middle of a log)
 
@@ -137,8 +139,8 @@ class DetectOperator:
             memory.restore(found)
 
     def _own_memories(self) -> list[KeepsItself]:
-        """Memories of detectors that are not kept by session: those are saved and expire with the sessions."""
-        return [memory for _, memory in self._detectors if isinstance(memory, KeepsItself)]
+        """Memories that are not kept by session: those are saved and expire with the sessions."""
+        return [*(memory for _, memory in self._detectors if isinstance(memory, KeepsItself)), self._hearing]
 
     def read(self, decoded: Decoded) -> Detected:
         """Take one batch; hand out every row and marker of the panes it completes."""
@@ -208,6 +210,8 @@ class DetectOperator:
             out += [(usage.pane, usage) for usage in usage_in(rows, self.source)]
         elif self.record == "cluster_event":
             out += [(self.rules.pane_of(fact.event_time), fact) for fact in facts_of(rows.frame)]
+        elif self.record == "metric_point":
+            out += [(heard.pane, heard) for heard in heard_in(rows, self._hearing)]
         limits = self.limits.in_force(int(rows.ints("pane")[0]))
         for detect, memory in self._detectors:
             out += [(signal.detected_at - size, signal) for signal in detect(rows, memory, limits)]

@@ -20,6 +20,7 @@ from pipeline.correlation.case import Case
 from pipeline.correlation.facts import Ledger
 from pipeline.correlation.life import Problem
 from pipeline.correlation.topology import Topology
+from pipeline.correlation.watches import Symptom, Watches
 from pipeline.detectors.budget_burn import Burn
 from pipeline.detectors.context_overload import Fill
 from pipeline.detectors.hand_off import Delegation, Trail
@@ -34,15 +35,15 @@ from pipeline.detectors.unmatched_change import Shown
 from pipeline.detectors.version_regression import Version, Versions
 from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident, Transition
-from schemas.signals import Action, Fact, Signal, Usage
+from schemas.signals import Action, Fact, Heard, Signal, Usage
 
 FORMAT = 8  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Action, Ahead, Board, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Incident, Ledger, Loop,
-        Monologue, Problem, Pulse, Refusals, Ring, Run, Said, Seen, Shown, Signal, Silence, Streak, Times,
-        Topology, Totals, Trail, Transition, Usage, Usual, Version, Versions, Watch,
+        Action, Ahead, Board, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Heard, Incident, Ledger,
+        Loop, Monologue, Problem, Pulse, Refusals, Ring, Run, Said, Seen, Shown, Signal, Silence, Streak, Symptom,
+        Times, Topology, Totals, Trail, Transition, Usage, Usual, Version, Versions, Watch, Watches,
     )
 }  # fmt: skip
 

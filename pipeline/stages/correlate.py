@@ -1,6 +1,7 @@
-"""correlate: signals.v1 -> incidents.v1, every revision; facts.v1, what an agent should know before it acts.
+"""correlate: signals.v1 -> incidents.v1, every revision; facts.v1, what an agent should know before it acts;
+watches.v1, what became of each write of an agent.
 
-1 decode; 2 the operator joins what belongs together, in event time; 3 revisions are produced in order, then facts;
+1 decode; 2 the operator joins what belongs together, in event time; 3 revisions are produced in order, then the rest;
 4 when Kafka has them the element is confirmed. Its memory is saved (saving.py); what is produced again after a restart
 has the same keys, numbers and contents: every reader of incidents.v1 folds it, and facts.v1 ends as it was.
 
@@ -28,7 +29,8 @@ from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.saving import SavingStage
 from pipeline.transport import StaleElementError
 from schemas.codecs.single import decode_record, encode_incident, encode_record
-from schemas.topics import FACTS, INCIDENTS, INPUTS, SIGNALS, source_name
+from schemas.topics import FACTS, INCIDENTS, INPUTS, SIGNALS, WATCHES, source_name
+from schemas.watches import encode_watched
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +159,9 @@ class Correlate(SavingStage[CorrelateOperator]):
             )
             for incident in map(self._owners.owned, operator.read(messages))
         ]
-        return revisions + [
+        postings = [
             Outgoing(FACTS.name, encode_record(posting.fact) if posting.fact else None, posting.key.encode())
             for posting in operator.take_postings()
         ]
+        watched = [Outgoing(WATCHES.name, encode_watched(one), one.key) for one in operator.take_watched()]
+        return revisions + postings + watched

@@ -2,6 +2,7 @@
 
     signals.v1        -> signals, agent_usage (markers, actions and facts are for correlate only)
     incidents.v1      -> incidents, incident_revisions, incident_timeline
+    watches.v1        -> write_watches
     notifications.v1  -> notifications; incident_timeline, where something was not sent
     agent.controls.v1 -> controls, and incident_timeline where one is about an incident
     oncall.v1         -> acknowledgements, incident_timeline
@@ -19,7 +20,8 @@ from schemas.codecs.single import UnreadableError, decode, decode_incident, deco
 from schemas.controls import Control, ControlError, control_of
 from schemas.oncall import Acknowledgement, decode_word
 from schemas.signals import Signal, Usage
-from schemas.topics import CONTROLS, DEAD_LETTERS, INCIDENTS, NOTIFICATIONS, ONCALL, SIGNALS
+from schemas.topics import CONTROLS, DEAD_LETTERS, INCIDENTS, NOTIFICATIONS, ONCALL, SIGNALS, WATCHES
+from schemas.watches import decode_watched
 from sinks.clickhouse.rows import (
     acknowledged_frame,
     acknowledgement_frame,
@@ -32,6 +34,7 @@ from sinks.clickhouse.rows import (
     signal_frame,
     timeline_frame,
     usage_frame,
+    watched_frame,
 )
 from sinks.dead_letters import preview_row
 
@@ -42,10 +45,13 @@ log = logging.getLogger(__name__)
 
 
 class Record(BatchingStage[None]):
-    """One worker's share of the six topics."""
+    """One worker's share of the topics."""
 
     name = "record"
-    topics = (SIGNALS.name, INCIDENTS.name, NOTIFICATIONS.name, CONTROLS.name, ONCALL.name, DEAD_LETTERS.name)
+    topics = (
+        *(SIGNALS.name, INCIDENTS.name, WATCHES.name),
+        *(NOTIFICATIONS.name, CONTROLS.name, ONCALL.name, DEAD_LETTERS.name),
+    )
 
     def gap_seconds(self, topic: str) -> float:
         return SOON_SECONDS if topic in SOON else GAP_SECONDS
@@ -66,6 +72,8 @@ class Record(BatchingStage[None]):
                 "incident_revisions": frame,
                 "incident_timeline": timeline_frame(incidents),
             }
+        if element.topic == WATCHES.name:
+            return {"write_watches": watched_frame([decode_watched(value) for value in values])}
         if element.topic == NOTIFICATIONS.name:
             told = [decode(value)[1] for value in values]
             return {"notifications": notification_frame(told), "incident_timeline": not_sent_frame(told)}

@@ -24,7 +24,7 @@ from schemas.errors import Reason
 from schemas.events import AgentSpan, ClusterEvent, MetricPoint
 from schemas.incidents import NESTED_FIELDS, Incident
 from schemas.registry import Schema
-from schemas.signals import RECORDS, Action, Fact, Gap, Marker, Reduced, Row, Signal, Usage, compact_json
+from schemas.signals import RECORDS, Gap, Marker, Reduced, Row, compact_json
 
 HEADER_BYTES = 10
 LONGEST_VARINT = 10  # bytes of a 64-bit number, seven bits each
@@ -135,7 +135,7 @@ def encode_event(event: AgentSpan | MetricPoint | ClusterEvent) -> bytes:
     return encode(event.record, event.__dict__)
 
 
-def encode_record(obj: Signal | Action | Fact | Usage | Marker | Gap | Reduced) -> bytes:
+def encode_record(obj: Row | Marker | Gap | Reduced) -> bytes:
     """The message of one internal record; a Reduced holds its row in the same encoding."""
     if isinstance(obj, Reduced):
         row = encode_record(obj.row)

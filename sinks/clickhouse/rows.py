@@ -18,6 +18,7 @@ from schemas.registry import Schema, newest
 from schemas.signals import Signal, Usage
 from schemas.times import format_span
 from schemas.usage import KEPT, tables_of
+from schemas.watches import Watched
 from sinks.redaction import redact
 
 TIME = pl.Datetime("us", "UTC")
@@ -25,7 +26,7 @@ TIMES = frozenset(
     {
         *("event_time", "start_time", "published_time", "valid_from", "valid_until", "ingest_time", "pane", "at"),
         *("window_start", "window_end", "started_at", "detected_at", "updated_at", "resolved_at", "acknowledged_at"),
-        "first_seen_at",
+        *("first_seen_at", "began_at", "closed_at", "symptom_at"),
         "until",
     }
 )
@@ -193,6 +194,11 @@ def acknowledged_frame(words: Sequence[Acknowledgement]) -> pl.DataFrame:
         for word in words
     ]
     return _filled(pl.DataFrame(rows, schema=TIMELINE_COLUMNS, orient="row"))
+
+
+def watched_frame(watched: Sequence[Watched]) -> pl.DataFrame:
+    """For `write_watches`."""
+    return _filled(pl.DataFrame([asdict(one) for one in watched], schema=newest("watched").columns, orient="row"))
 
 
 def dead_letter_frame(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:

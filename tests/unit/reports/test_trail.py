@@ -25,6 +25,7 @@ WHOLE = [
     row("approval", 7, "granted", who="user:mo"),
     row("called", 8, 'kubernetes.scale {"replicas":24} -> ok', who="capacity-agent", resource=CART),
     row("effect", 9, "scale 6 -> 24", who="deployment-controller", topic="cluster.events.v1"),
+    row("watched", 12, "regressed: cart failed 3 min after: BackOff", who="capacity-agent"),
     row("followed", 12, "BackOff: restarting", who="45613216", resource="prod-eu/checkout/pod/a"),
     row("followed", 12, "cart failed", who="45613216", topic="", id="opened"),
     row("followed", 13, "BackOff x2: restarting", who="45613216", resource="prod-eu/checkout/pod/b"),
@@ -44,6 +45,7 @@ def test_every_link_says_what_when_and_where_that_stands() -> None:
         "  Approval   14:07:00  granted by user:mo  [agent.traces.v1/2@7]",
         '  Called     14:08:00  capacity-agent: kubernetes.scale {"replicas":24} -> ok  [agent.traces.v1/2@8]',
         "  Effect     14:09:00  scale 6 -> 24 (by deployment-controller)  [cluster.events.v1/2@9]",
+        "  Watched    14:12:00  regressed: cart failed 3 min after: BackOff  [agent.traces.v1/2@12]",
         "  Followed   14:12:00  BackOff: restarting (2 times on 2 resources)  [agent.traces.v1/2@12]",
         "             14:12:00  cart failed [incident 45613216]  [opened]",
     ]

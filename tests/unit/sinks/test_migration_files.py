@@ -40,6 +40,7 @@ def tables() -> dict[str, tuple[dict[str, str], str]]:
         ("incidents", "incident"),
         ("incident_revisions", "incident"),
         ("notifications", "notification"),
+        ("write_watches", "watched"),
         ("controls", "control"),
     ],
 )
