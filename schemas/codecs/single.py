@@ -12,14 +12,16 @@ Ranges and closed sets are not judged here but on columns (`ranges.py`).
 
 import io
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import fastavro
 
 from schemas import registry
+from schemas.codecs.writing import writer
 from schemas.errors import Reason
 from schemas.events import AgentSpan, ClusterEvent, MetricPoint
 from schemas.incidents import NESTED_FIELDS, Incident
@@ -29,7 +31,6 @@ from schemas.signals import RECORDS, Gap, Marker, Reduced, Row, compact_json
 HEADER_BYTES = 10
 LONGEST_VARINT = 10  # bytes of a 64-bit number, seven bits each
 NAMES = {kind: name for name, kind in RECORDS.items()}
-FIELD_NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in RECORDS.values()}
 
 
 class UnreadableError(Exception):
@@ -138,9 +139,16 @@ def encode_event(event: AgentSpan | MetricPoint | ClusterEvent) -> bytes:
 def encode_record(obj: Row | Marker | Gap | Reduced) -> bytes:
     """The message of one internal record; a Reduced holds its row in the same encoding."""
     if isinstance(obj, Reduced):
-        row = encode_record(obj.row)
-        return encode("reduced_row", {"source": obj.source, "pane": obj.pane, "run": obj.run, "row": row})
-    return encode(NAMES[type(obj)], {name: getattr(obj, name) for name in FIELD_NAMES[type(obj)]})
+        return writer(registry.newest("reduced_row"))((obj.source, obj.pane, obj.run, encode_record(obj.row)))
+    schema, values = _written(NAMES[type(obj)])
+    return writer(schema)(values(obj))
+
+
+@cache
+def _written(name: str) -> tuple[Schema, Callable[[Any], Iterable[Any]]]:
+    """The schema of a record, and what takes an object's values out in the order of its fields."""
+    schema = registry.newest(name)
+    return schema, attrgetter(*(field.name for field in schema.fields))
 
 
 def decode_record(data: bytes) -> Reduced | Marker | Gap:
