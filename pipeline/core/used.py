@@ -24,6 +24,7 @@ class Spent(NamedTuple):
     refused_tools: int
     tokens: int  # of model calls, without cache reads
     runs: int  # that ended
+    failed_runs: int  # of those, with an error
 
 
 class Used:
@@ -55,6 +56,7 @@ class Used:
             pl.col("refused").filter(is_call & ~is_chat).sum().alias("refused_tools"),
             tokens.filter(is_chat).sum().alias("tokens"),
             pl.col("calls").filter(pl.col("operation") == "invoke_agent").sum().alias("runs"),
+            pl.col("errors").filter(pl.col("operation") == "invoke_agent").sum().alias("failed_runs"),
         )
         found = [Spent(*row) for row in sums.iter_rows()]
         return sorted(found, key=lambda spent: tuple(part or "" for part in spent[:3]))
@@ -66,4 +68,13 @@ class Used:
         for spent in self.by_agent:
             if spent.calls:
                 found[spent.agent_id] = found.get(spent.agent_id, 0) + spent.calls
+        return found
+
+    def callers(self, column: str) -> dict[str, dict[str, int]]:
+        """Tool or target -> agent -> calls, in their order; without those that have no name here."""
+        is_call = pl.col("operation").is_in(COUNTED_CALLS) & pl.col(column).is_not_null()
+        sums = self.table.filter(is_call).group_by(column, "agent_id").agg(pl.col("calls").sum())
+        found: dict[str, dict[str, int]] = {}
+        for name, agent, calls in sums.sort(column, "agent_id").iter_rows():
+            found.setdefault(name, {})[agent] = calls
         return found

@@ -1,10 +1,11 @@
 """Refused calls: a provider refuses an agent, or a fleet, for its rate or its quota; or all that is tried fails.
 
 A refusal is an error whose type says so (429, rate limit, quota, throttled). An agent is refused when eight calls in
-two minutes or ten in five were, and at least half of its model calls; or when six in a row were, over five minutes,
+two minutes were, and half of its model calls, or ten in five, and 60%; or when six in a row were, over five minutes,
 without one success between: from outside the end of a quota looks like that, few retries and no spike. Of any other
 error twelve model calls in a row are asked for. When three agents fail in a row at the same time it is one thing: the
-fleet, told of earlier and once. Said again every two minutes while it lasts.
+fleet, told of earlier and once; agents that are refused and give up count from the first of them on. Said again every
+two minutes while it lasts.
 
 rows    usage of one tenant and pane (correlate)
 memory  (tenant, agent) -> Refusals; about 700 bytes; leaves after a day of silence
@@ -22,7 +23,7 @@ from schemas.times import MICROS, MINUTE, format_span
 
 KEEP = 24 * 60 * MINUTE
 WINDOW = 5 * MINUTE
-REFUSED, SHARE = ((2 * MINUTE, 8), (WINDOW, 10)), 0.5
+REFUSED = ((2 * MINUTE, 8, 0.5), (WINDOW, 10, 0.6))  # in this time so many, and this share of the calls
 IN_A_ROW, FAILED_IN_A_ROW = 6, 12
 FLEET, FLEET_IN_A_ROW, FLEET_FOR = 3, 3, 2 * MINUTE
 SAY_AGAIN = 2 * MINUTE
@@ -89,23 +90,27 @@ def _add(seen: Refusals, pane: int, calls: int, failed: int, refused: int, worke
 
 
 def _is_refused(seen: Refusals, pane: int) -> bool:
-    for window, least in REFUSED:
+    for window, least, share in REFUSED:
         calls, refused = seen.ring.last(window).sum(axis=1).tolist()
-        if refused >= least and refused >= SHARE * calls:
+        if refused >= least and refused >= share * calls:
             return True
     has_lasted = bool(seen.began) and pane - seen.began >= WINDOW
     return has_lasted and (seen.refused >= IN_A_ROW or seen.failed >= FAILED_IN_A_ROW)
 
 
 def _failing_together(memory: Memory[Key, Refusals], pane: int) -> list[str]:
-    """Agents whose calls have failed in a row for a while and still do."""
+    """Agents whose calls still fail in a row: for a while, each by itself or, if refused, one after the other."""
+    failing = [
+        (agent, seen)
+        for (_, agent), seen in memory.items()
+        if agent and seen.failed >= FLEET_IN_A_ROW and seen.last >= pane - WINDOW
+    ]
+    refused = [seen for _, seen in failing if seen.refused >= FLEET_IN_A_ROW]
+    have_lasted = bool(refused) and max(s.last for s in refused) - min(s.began for s in refused) >= FLEET_FOR
     return sorted(
         agent
-        for (_, agent), seen in memory.items()
-        if agent
-        and seen.failed >= FLEET_IN_A_ROW
-        and seen.last >= pane - WINDOW
-        and seen.last - seen.began >= FLEET_FOR
+        for agent, seen in failing
+        if seen.last - seen.began >= FLEET_FOR or (have_lasted and seen.refused >= FLEET_IN_A_ROW)
     )
 
 

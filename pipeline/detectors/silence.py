@@ -1,10 +1,12 @@
 """Silence: agents that were calling steadily stop at the same time, and none of them says that it has ended.
 
-What a used-up quota or a dead gateway looks like from outside: no spike, no error, nothing. An agent was steady when
-it called in at least eight of the fifteen minutes before its last call. It has fallen silent when five minutes pass,
-its run has not ended (no `invoke_agent` span), and at least three agents, half of all steady ones, had their last call
-within three minutes of each other. Others of the tenant must go on, else it is telemetry that is missing, and nothing
-is judged: time is what the rows of the tenant say.
+What a used-up quota or a dead gateway looks like from outside: no spike, no error, nothing. An agent was steady when it
+called in at least eight of the sixty minutes before its last call. It has fallen silent when five minutes pass, or two
+more than it ever paused in that hour, and no run of its has ended well (an `invoke_agent` span without an error). At
+least three agents, two thirds of all that were steady in the last half hour, must have had their last calls one after
+the other, within two minutes or what the earlier one may pause: each meets a used-up quota at its next call. Others of
+the tenant must go on, else it is telemetry that is missing, and nothing is judged: time is what the rows of the tenant
+say.
 
 rows    usage of one tenant and pane (correlate), once a minute
 memory  (tenant, agent) -> Pulse; 200 bytes; leaves after three hours of silence
@@ -20,11 +22,13 @@ from schemas.signals import Signal, compact_json, stable_hash
 from schemas.times import MINUTE, format_span, format_time
 
 KEEP = 3 * 60 * MINUTE
-MINUTES = 15
+MINUTES = 60
 STEADY = 8
-QUIET = 5 * MINUTE
-TOGETHER = 3 * MINUTE
-LEAST_AGENTS = 3
+QUIET, MORE_THAN_EVER = 5 * MINUTE, 2 * MINUTE
+LONGEST_PAUSE = 15 * MINUTE  # who pauses longer than that is not steady
+NEXT_TO = 2 * MINUTE
+LATELY = 30 * MINUTE
+LEAST_AGENTS, SHARE = 3, 2 / 3
 Key = tuple[str, str]
 
 
@@ -46,9 +50,20 @@ class Pulse:
         self.active = (self.active << passed | 1) & ((1 << MINUTES) - 1)
         self.minute, self.last = minute, pane
 
+    @property
+    def pause(self) -> int:
+        """The longest between two calls."""
+        return max(map(len, f"{self.active:b}".rstrip("0").split("1"))) * MINUTE
+
     def is_steady(self, pane: int) -> bool:
-        """Whether it had been calling steadily, up to a few minutes ago at most."""
-        return self.active.bit_count() >= STEADY and pane - self.last <= QUIET + TOGETHER + MINUTE
+        """Whether it was calling steadily when it called last, which is not long ago."""
+        is_recent = pane - self.last <= LATELY
+        return is_recent and self.active.bit_count() >= STEADY and self.pause <= LONGEST_PAUSE
+
+    def is_silent(self, pane: int) -> bool:
+        """Whether it has not called for longer than is usual for it, and did not say that its work is done."""
+        has_ended = self.ended >= self.last - MINUTE
+        return not has_ended and pane - self.last >= max(QUIET, self.pause + MORE_THAN_EVER)
 
 
 def fresh() -> Memory[Key, Pulse]:
@@ -65,7 +80,7 @@ def detect(used: Used, pane: int, pane_size: int, memory: Memory[Key, Pulse], li
         pulse = memory.get((tenant, spent.agent_id), pane)
         if spent.calls:
             pulse.call(pane)
-        if spent.runs:
+        if spent.runs > spent.failed_runs:
             pulse.ended = pane
     whole = memory.get((tenant, ""), pane)
     if whole.judged == pane // MINUTE:
@@ -74,18 +89,23 @@ def detect(used: Used, pane: int, pane_size: int, memory: Memory[Key, Pulse], li
     return _judge(tenant, pane, pane_size, memory, limits)
 
 
+def _one_after_the_other(silent: list[tuple[int, str, int]]) -> tuple[list[str], int]:
+    """The most agents whose last calls follow each other closely, and the last of these calls."""
+    groups: list[list[tuple[int, str, int]]] = []
+    for found in silent:
+        if not groups or found[0] - groups[-1][-1][0] > max(NEXT_TO, groups[-1][-1][2]):
+            groups.append([])
+        groups[-1].append(found)
+    most = max(groups, key=len, default=[])
+    return sorted(agent for _, agent, _ in most), most[-1][0] if most else 0
+
+
 def _judge(tenant: str, pane: int, pane_size: int, memory: Memory[Key, Pulse], limits: Limits) -> list[Signal]:
     steady = [(pulse.last, agent, pulse) for (_, agent), pulse in memory.items() if agent and pulse.is_steady(pane)]
-    silent = sorted(
-        (last, agent)
-        for last, agent, pulse in steady
-        if pane - last >= QUIET and pulse.ended < last - MINUTE and pulse.told < last
-    )
-    if not silent:
-        return []
-    newest = silent[-1][0]
-    together = sorted(agent for last, agent in silent if newest - last <= TOGETHER)
-    if len(together) < LEAST_AGENTS or len(together) * 2 < len(steady):
+    silent = sorted((last, agent, pulse.pause) for last, agent, pulse in steady if pulse.is_silent(pane))
+    together, newest = _one_after_the_other(silent)
+    are_enough = len(together) >= max(LEAST_AGENTS, SHARE * len(steady))
+    if not are_enough or all(pulse.told >= last for last, agent, pulse in steady if agent in together):
         return []
     for agent in together:
         memory.get((tenant, agent), pane).told = pane
@@ -93,7 +113,7 @@ def _judge(tenant: str, pane: int, pane_size: int, memory: Memory[Key, Pulse], l
     names = ", ".join(together[:3]) + (" ..." if len(together) > 3 else "")
     shows = (
         f"{len(together)} of {len(steady)} agents that were calling ({names}) fell silent together, "
-        f"the last call was at {format_time(newest)}, {format_span(pane - newest)} ago; none has ended"
+        f"the last call was at {format_time(newest)}, {format_span(pane - newest)} ago; none has ended well"
     )
     signal_id = stable_hash(tenant, "call_rate.silence", together, newest)
     return [

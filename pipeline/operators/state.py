@@ -14,6 +14,7 @@ from pipeline.core.plain import StateError, decode, encode
 from pipeline.core.rings import Ring
 from pipeline.core.runs import Loop, Run, Seen
 from pipeline.core.sameness import Call
+from pipeline.core.seasons import Season
 from pipeline.core.watch import Watch
 from pipeline.correlation.board import Board
 from pipeline.correlation.case import Case
@@ -31,6 +32,7 @@ from pipeline.detectors.repeated_run import Failing
 from pipeline.detectors.restarted_run import Streak
 from pipeline.detectors.silence import Pulse
 from pipeline.detectors.stuck_tool import Times
+from pipeline.detectors.token_spike import Spending
 from pipeline.detectors.unmatched_change import Shown
 from pipeline.detectors.version_regression import Version, Versions
 from pipeline.operators.correlate import Ahead, Silence
@@ -42,8 +44,8 @@ CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Action, Ahead, Board, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Heard, Incident, Ledger,
-        Loop, Monologue, Problem, Pulse, Refusals, Ring, Run, Said, Seen, Shown, Signal, Silence, Streak, Symptom,
-        Times, Topology, Totals, Trail, Transition, Usage, Usual, Version, Versions, Watch, Watches,
+        Loop, Monologue, Problem, Pulse, Refusals, Ring, Run, Said, Season, Seen, Shown, Signal, Silence, Spending,
+        Streak, Symptom, Times, Topology, Totals, Trail, Transition, Usage, Usual, Version, Versions, Watch, Watches,
     )
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ A family without a kind is healthy: every alarm is false. Where two kinds are gi
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.corpus import breaches, exhaustion, field, healthy, healthy_rates, loops, loops_between
+from tests.corpus import breaches, exhaustion, field, field_fleet, healthy, healthy_rates, loops, loops_between
 from tests.corpus.telling import Scene
 
 LOOP = ("feedback_loop",)
@@ -53,6 +53,8 @@ POSITIVES = (
     Family("rate.spike", exhaustion.rate_spike, EXHAUSTION),
     Family("rate.throttling", exhaustion.throttling, EXHAUSTION),
     Family("rate.silence", exhaustion.silence, EXHAUSTION),
+    Family("rate.quota_by_and_by", field_fleet.quota_by_and_by, EXHAUSTION),
+    Family("rate.one_tool_floods", field_fleet.one_tool_floods, EXHAUSTION),
     Family("tool.stuck", exhaustion.stuck_tool, EXHAUSTION),
     Family("limit.steps", breaches.step_limit, BREACH),
     Family("limit.tool", breaches.tool_not_allowed, BREACH),
@@ -103,6 +105,10 @@ NEGATIVES = (
     Family("healthy.varied_tasks", healthy_rates.varied_tasks),
     Family("healthy.refused_once", healthy_rates.refused_once),
     Family("healthy.fleet_goes_home", healthy_rates.fleet_goes_home),
+    Family("healthy.refused_in_bursts", field_fleet.refused_in_bursts),
+    Family("healthy.batch_of_runs", field_fleet.batch_of_runs),
+    Family("healthy.left_one_by_one", field_fleet.left_one_by_one),
+    Family("healthy.mix_of_tools", field_fleet.mix_of_tools),
     Family("healthy.slow_tool", healthy_rates.slow_tool),
     Family("healthy.half_full_context", healthy_rates.half_full_context),
     Family("healthy.good_version", healthy_rates.good_version),

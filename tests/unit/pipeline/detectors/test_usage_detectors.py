@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +13,7 @@ from pipeline.core.limits import Limits
 from pipeline.core.used import Used
 from pipeline.detectors import call_rate, refused_calls, silence, stuck_tool, token_spike
 from schemas.signals import Signal
+from schemas.times import MINUTE
 from schemas.usage import KEY, PLACED, SUMS
 from tests.builders import PANE, T0
 
@@ -76,6 +77,76 @@ def test_at_a_low_rate_chance_is_no_spike_and_a_flood_is(rate: int) -> None:
     assert run(call_rate, rows) == []
     (signal,) = run(call_rate, [*rows, (60.0 * 400, {"calls": 40})])
     assert signal.summary.startswith("40 calls in this minute, usually ")
+
+
+def minutes(of: dict[str, list[int]], **fields: Any) -> list[Row]:
+    """Calls of tools, minute by minute, by tool."""
+    return [
+        (60.0 * minute, {"operation": "execute_tool", "tool_name": tool, "calls": number} | fields)
+        for tool, numbers in of.items()
+        for minute, number in enumerate(numbers)
+        if number
+    ]
+
+
+@pytest.mark.parametrize(("last", "is_spike"), [(140, True), (139, False)])
+def test_a_tool_that_gets_far_more_calls_is_told_of_though_its_agent_is_as_busy_as_ever(
+    last: int, is_spike: bool
+) -> None:
+    found = run(call_rate, minutes({"search": [40, 44] * 12 + [last], "read": [360, 356] * 12 + [400 - last]}))
+    assert [signal.summary for signal in found] == ([f"{last} calls of search in this minute, usually 42"] * is_spike)
+    assert [signal.agent_id for signal in found] == ["agent-1"] * is_spike
+
+
+def test_a_target_that_a_whole_fleet_turns_to_is_told_of_without_an_agent() -> None:
+    quiet = [
+        row
+        for n in range(4)
+        for row in minutes({"read": [20] * 24}, agent_id=f"agent-{n}", target=f"eu/shop/pod/p{n}")
+        + minutes({"read": [1] * 24}, agent_id=f"agent-{n}", target="eu/shop/deployment/cart")
+    ]
+    now: list[Row] = [
+        (60.0 * 24, {"agent_id": f"agent-{n}", "operation": "execute_tool", "tool_name": "read", "calls": 21,
+                     "target": "eu/shop/deployment/cart"})
+        for n in range(4)
+    ]  # fmt: skip
+    (signal,) = run(call_rate, quiet + now)
+    assert (signal.agent_id, signal.resource) == (None, "eu/shop/deployment/cart")
+    assert signal.summary == "84 calls on cart in this minute, usually 4"
+
+
+def test_what_an_agent_that_spikes_calls_is_not_told_of_once_more() -> None:
+    found = run(call_rate, minutes({"search": [10] * 24 + [200]}))
+    assert [signal.details["of"] for signal in found] == ["agent"]
+
+
+def odd_halves(tokens: Iterable[int]) -> list[int]:
+    """Half an hour by half an hour, one call in each: those that are out of the ordinary."""
+    spending, found = token_spike.fresh().get(("acme", "agent-1", None), T0), []
+    for half, number in enumerate(tokens):
+        spending.add(T0 + half * 30 * MINUTE, number)
+        if spending.usual.excess(token_spike.LEAST_TOKENS):
+            found.append(half)
+    return found
+
+
+def weeks(number: int, tokens: Callable[[int], int]) -> list[int]:
+    """What is needed in each half hour, as a matter of the hour of the week."""
+    return [tokens(half // 2 % 168) for half in range(number * 336)]
+
+
+def test_what_comes_every_week_is_a_spike_at_first_and_none_later() -> None:
+    odd = odd_halves(weeks(9, lambda hour: 900_000 if hour == 100 else 60_000))
+    assert odd[0] == 200, "nobody can know the first time"
+    assert max(odd) // 336 < 6
+    assert odd_halves([*weeks(4, lambda _: 60_000), 900_000]) == [4 * 336]
+
+
+def test_a_night_as_busy_as_a_day_is_a_spike_once_nights_are_known() -> None:
+    known = weeks(4, lambda hour: 600_000 if 8 <= hour % 24 < 18 else 40_000)
+    night = len(known) + 4
+    assert odd_halves(known) == []
+    assert odd_halves([*known, *[40_000] * 4, 600_000]) == [night]
 
 
 def refused(seconds: float, **fields: Any) -> Row:
@@ -143,12 +214,37 @@ def test_agents_that_end_go_one_by_one_or_are_few_are_not_silent() -> None:
     assert run(silence, fleet(60, [20, 28, 36, 44])) == []
     assert run(silence, fleet(60, [30, 30])) == []
     assert run(silence, fleet(60, [30, 30, 30, 60, 60, 60, 60])) == []
+    assert run(silence, fleet(80, [30, 30, 30, 36, 44, 52])) == [], "half went one by one"
     assert run(silence, [row for row in fleet(30, [30, 30, 30]) if row[1]["agent_id"] != "other"]) == []
 
 
-def test_agents_that_call_now_and_then_are_not_silent() -> None:
-    rows: list[Row] = [(s, {"agent_id": f"agent-{n}"}) for n in range(5) for s in range(n, 1800, 180)]
-    assert run(silence, rows + fleet(60, [])) == []
+def test_agents_that_fall_silent_one_after_the_other_or_die_of_an_error_are_told_of() -> None:
+    staggered = run(silence, fleet(60, [30, 31, 33, 34, 36]))
+    assert [len(signal.details["agents"]) for signal in staggered][-1] >= 4
+    died: list[Row] = [
+        (30 * 60, {"agent_id": f"agent-{n}", "operation": "invoke_agent", "errors": 1}) for n in range(4)
+    ]
+    assert len(run(silence, fleet(60, [30, 30, 30, 30]) + died)) == 1
+
+
+def every(seconds: int, until: int, agents: int = 5) -> list[Row]:
+    return [(s, {"agent_id": f"agent-{n}"}) for n in range(agents) for s in range(n, until, seconds)]
+
+
+def test_agents_that_call_now_and_then_are_not_silent_and_slow_ones_after_longer_than_they_ever_paused() -> None:
+    assert run(silence, every(720, 7_200) + fleet(150, [])) == []
+    (signal,) = run(silence, every(400, 7_200) + fleet(150, []))
+    assert (signal.detected_at - T0) / 1e6 - 7_200 < 10 * 60
+    assert run(silence, every(400, 7_200) + fleet(118, [])) == []
+
+
+def test_a_fleet_that_is_refused_and_gives_up_one_by_one_is_told_of() -> None:
+    rows = [refused(40.0 * agent + n, agent_id=f"agent-{agent}") for agent in range(5) for n in range(3)]
+    (signal,) = run(refused_calls, rows)
+    assert (signal.type, signal.agent_id) == ("call_rate.throttled", None)
+    assert run(refused_calls, [(seconds / 2, fields) for seconds, fields in rows[:9]]) == [], "it did not last"
+    cured = [*rows, *((seconds + 4.0, {"agent_id": fields["agent_id"]}) for seconds, fields in rows)]
+    assert run(refused_calls, cured) == []
 
 
 def tool(seconds: float, took: float, **fields: Any) -> Row:
