@@ -54,6 +54,11 @@ class PaneMerge:
             return NEVER
         return min(pane for source, pane in self.closed.items() if source not in self.silent)
 
+    def silent_part(self, topic: str) -> float:
+        """Which part of the sources of this topic is silent; 0 where none of them is waited for."""
+        sources = [source for source in self.closed if source.rpartition("/")[0] == topic]
+        return sum(source in self.silent for source in sources) / max(1, len(sources))
+
     def read(self, messages: Iterable[Reduced | Marker | Gap]) -> list[Pane]:
         """Panes that are now complete over all sources and have rows: (start of the pane, its rows), oldest first."""
         return [pane for message in messages for pane in self.take(message)]

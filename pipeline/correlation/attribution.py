@@ -3,7 +3,8 @@
 Each candidate's weight competes with the others and with "nothing we saw". What one session or one change did counts
 once, by its strongest part: ten harmless writes do not add up to one culprit. Two changes of the same thing that
 explain equally well give shared: it took both, or nobody can tell which. Two of different things compete, and where
-neither is clearly ahead the verdict is undetermined, never a guess.
+neither is clearly ahead the verdict is undetermined, never a guess. While a source that tells of changes is silent,
+another culprit may be in what did not come: that takes from all candidates, and from "nothing we saw" too.
 """
 
 from collections.abc import Sequence
@@ -14,10 +15,11 @@ from schemas.incidents import Attribution, Candidate, Verdict
 
 NOTHING_SEEN = 1.0  # weight of a failure that had no cause we saw
 HARDWARE = 12.0  # the same where a node failed first: pods that die with it need no other cause
+UNSEEN = 0.5  # what a wholly silent source adds to nothing we saw: somebody may have done what is not in the log yet
 CLEAR = 0.65  # a verdict needs this probability
 AHEAD = 2.0  # and must be this many times as likely as the next
 SHARED = 0.75  # two together must have this
-EQUAL = 0.5  # and the second at least this part of the weight of the first
+EQUAL = 0.35  # and the second at least this part of the weight of the first
 MOST_RANKED = 10
 CERTAIN = 0.98  # what we did not see may always be the cause
 
@@ -30,15 +32,18 @@ class Judged:
     responsible: tuple[Cause, ...]
 
 
-def judge(causes: Sequence[Cause], *, node_failed_first: bool) -> Judged:
-    """Weigh the candidates against each other and against infrastructure."""
+def judge(causes: Sequence[Cause], *, node_failed_first: bool, unseen: float = 0.0) -> Judged:
+    """Weigh the candidates against each other, against infrastructure, and against what a silent source may hold.
+
+    unseen: how many of the sources that tell of changes are silent; a part of one is a fraction.
+    """
     nothing = HARDWARE if node_failed_first else NOTHING_SEEN
     strongest: dict[str, float] = {}
     shares: dict[str, float] = {}
     for cause in causes:
         strongest[cause.by] = max(strongest.get(cause.by, 0.0), cause.weight)
         shares[cause.by] = shares.get(cause.by, 0.0) + cause.weight
-    total = nothing + sum(strongest.values())
+    total = nothing + UNSEEN * unseen + sum(strongest.values())
     chance = {id(cause): (strongest[cause.by] / total) * (cause.weight / shares[cause.by]) for cause in causes}
     by_group = sorted(((weight / total, by) for by, weight in strongest.items()), key=lambda pair: (-pair[0], pair[1]))
     ranked = sorted(causes, key=lambda cause: (-chance[id(cause)], cause.event_time, cause.shows))[:MOST_RANKED]

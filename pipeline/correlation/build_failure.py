@@ -42,6 +42,7 @@ class Surroundings:
     ledger: Ledger
     topology: Topology
     limits: Limits
+    unseen: float = 0.0  # how many of the sources that tell of changes are silent
 
 
 def build(case: Case, now: int, around: Surroundings) -> Incident:
@@ -68,7 +69,7 @@ def build(case: Case, now: int, around: Surroundings) -> Incident:
         detected_at=case.opened_by.detected_at,
         updated_at=now,
         resolved_at=case.resolved_at,
-        summary=_summary(case, judged, action, gaps, around.ledger),
+        summary=_summary(case, judged, action, gaps, around),
         attribution=judged.attribution,
         context_gaps=gaps,
         governance_gaps=governance_gaps(action, around) if action else (),
@@ -81,7 +82,7 @@ def build(case: Case, now: int, around: Surroundings) -> Incident:
 
 def _judge(case: Case, around: Surroundings) -> Judged:
     causes = candidates.find(_effect(case, around.topology), around.actions, around.changes, around.topology)
-    return judge(causes, node_failed_first=node_failed_first(case))
+    return judge(causes, node_failed_first=node_failed_first(case), unseen=around.unseen)
 
 
 def _effect(case: Case, topology: Topology) -> Effect:
@@ -125,7 +126,9 @@ def _title(case: Case, judged: Judged, topology: Topology) -> str:
     return f"{failed} failed"
 
 
-def _summary(case: Case, judged: Judged, action: Action | None, gaps: tuple[ContextGap, ...], ledger: Ledger) -> str:
+def _summary(
+    case: Case, judged: Judged, action: Action | None, gaps: tuple[ContextGap, ...], around: Surroundings
+) -> str:
     attribution = judged.attribution
     show = "resource shows" if len(case.symptoms) == 1 else "resources show"
     parts = [f"{len(case.symptoms)} {show} symptoms since {format_time(case.started_at)}"]
@@ -137,9 +140,11 @@ def _summary(case: Case, judged: Judged, action: Action | None, gaps: tuple[Cont
         parts.append(f"verdict infrastructure ({sure}): no change explains it better")
     else:
         parts.append("verdict undetermined: no candidate explains it clearly better than the others")
+    if around.unseen:
+        parts.append("a source that tells of changes is silent, so another cause may not be in sight")
     if action is not None and action.summary:
         parts.append(f"the agent believed: {action.summary[:200].rstrip('.')}")
-    known = {fact.fact_id: fact for fact in ledger.facts.values()}
+    known = {fact.fact_id: fact for fact in around.ledger.facts.values()}
     missed = [gap for gap in gaps if gap.class_ in GAPS and gap.class_ != "seen_not_used"]
     for gap in missed:
         fact = known.get(gap.event_id)

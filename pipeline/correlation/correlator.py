@@ -69,6 +69,7 @@ class Correlator:
         self.cases = Cases(self.topology)
         self.said: dict[str, Incident] = {}  # incident id -> what was said last of each case
         self.watches = Watches()
+        self.unseen = 0.0  # how many of the sources that tell of changes are silent; only a copy runs ahead without one
         self._watched: list[Watched] = []
 
     @property
@@ -234,7 +235,7 @@ class Correlator:
         """The incident as it stands, if it says anything new."""
         limits = self.limits.in_force(now - self.pane_size)
         if case.subject == "place":
-            around = Surroundings(self._actions, self._changes, self.ledger, self.topology, limits)
+            around = Surroundings(self._actions, self._changes, self.ledger, self.topology, limits, self.unseen)
             incident = build_failure.build(case, now, around)
         else:
             incident = build_session.build(case, now, limits)

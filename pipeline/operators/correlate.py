@@ -23,10 +23,12 @@ from schemas.errors import ConfigurationError
 from schemas.incidents import Incident
 from schemas.signals import Fact, Gap, Marker, Reduced, Row
 from schemas.times import MICROS
+from schemas.topics import EVENTS, TRACES
 from schemas.watches import Watched
 
 STEP_BITS = 20
 LAST_STEP = (1 << STEP_BITS) - 1
+TELL_OF_CHANGES = (TRACES.name, EVENTS.name)
 HAPPENED, OVER, FOLLOWS = 0, 1, 2
 
 
@@ -55,6 +57,7 @@ class Tenants:
         self._below: Mapping[str, Correlator] = firm._own if firm else {}
         self._own: dict[str, Correlator] = {}
         self._is_copy = firm is not None
+        self.unseen = 0.0  # how many of the sources that tell of changes a copy runs without
         self.watched: list[Watched] = []  # of the firm state alone, until they are taken
 
     @property
@@ -119,6 +122,7 @@ class Tenants:
         if tenant not in self._own:
             below = self._below.get(tenant)
             self._own[tenant] = below.twin() if below else Correlator(tenant, self.rules.pane, self.limits)
+        self._own[tenant].unseen = self.unseen
         return self._own[tenant]
 
 
@@ -326,6 +330,7 @@ class CorrelateOperator:
         if self._copy is None:
             self._copy = Tenants(self.rules, self.limits, self._firm)
             self._pending.clear()
+        self._copy.unseen = sum(self._merge.silent_part(topic) for topic in TELL_OF_CHANGES)
         if upto <= self._copy.upto:
             return []
         for pane, rows in self._merge.ahead(self._copy.upto):

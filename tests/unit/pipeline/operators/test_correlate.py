@@ -124,7 +124,10 @@ def test_what_the_missing_data_agrees_with_is_confirmed() -> None:
     operator.read([*all_closed(0), *closed(EVENTS, 1, symptom(1, "x")), *closed(OTHER, 1)])
     (provisional,) = failures(operator.read([gap(TRACES, 0)]))
     (firm,) = failures(operator.read(closed(TRACES, 1)))
-    assert firm == provisional.model_copy(update={"revision": firm.revision, "provisional": False})
+    # the same but for how sure it is: what is silent may hold another cause
+    surer = {"attribution": firm.attribution, "summary": firm.summary}
+    assert firm == provisional.model_copy(update={"revision": firm.revision, "provisional": False} | surer)
+    assert firm.attribution.probability > provisional.attribution.probability
     assert firm.revision > provisional.revision
     assert operator.held_rows == 0
 
@@ -180,7 +183,8 @@ def test_what_the_firm_state_has_since_said_otherwise_is_said_provisionally_agai
     # the firm state comes to pane 5, where it is open, and waits for the other source there
     opened, again = failures(operator.read(closed(TRACES, 79)))
     assert (opened.status, opened.provisional) == ("open", False)
-    assert again == over.model_copy(update={"revision": again.revision})
+    surer = {"attribution": again.attribution, "summary": again.summary}  # one source less is silent
+    assert again == over.model_copy(update={"revision": again.revision} | surer)
     assert over.revision < opened.revision < again.revision
 
 
@@ -435,3 +439,16 @@ def test_an_outage_with_its_gap_records_ends_as_a_replay_without_them() -> None:
         provisional = {incident.incident_id for incident in found if incident.provisional}
         seen.update(gaps=len(gaps), withdrawn=len(withdrawn), confirmed=len(provisional - withdrawn))
     assert min(seen["gaps"], seen["withdrawn"], seen["confirmed"]) > 10, seen
+
+
+def test_a_verdict_is_less_sure_while_a_source_that_tells_of_changes_is_silent() -> None:
+    operator = CorrelateOperator(SOURCES)
+    operator.read([*closed(TRACES, 0, action(0, "a")), *closed(EVENTS, 0), *closed(OTHER, 0)])
+    ahead = operator.read([gap(OTHER, 0), *closed(TRACES, 9), *closed(EVENTS, 9, symptom(9, "x"))])
+    (early,) = failures(ahead)
+    (firm,) = failures(operator.read(closed(OTHER, 9)))
+    assert (early.provisional, firm.provisional) == (True, False)
+    assert early.attribution.verdict == firm.attribution.verdict == "agent"
+    assert early.attribution.probability < firm.attribution.probability
+    silent = "A source that tells of changes is silent"
+    assert (silent in early.summary, silent in firm.summary) == (True, False)
