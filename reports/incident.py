@@ -12,6 +12,7 @@ from datetime import timedelta
 from schemas.incidents import Candidate, ContextGap, Evidence, Incident
 from schemas.resources import kind_of, name_of
 from schemas.times import EPOCH, MICROS, format_span
+from schemas.whatif import Healthy, WhatIf
 
 LABEL = 14  # width of the left column
 CLASS_TEXT = {
@@ -24,6 +25,7 @@ CLASS_TEXT = {
     "cannot_tell": "cannot tell from its reads",
 }
 DECISIVE = ("action", "change")
+MOST_LIMITS = 2  # of those that would have stopped it; all of them: `aftermath whatif`
 
 
 def plain(text: str) -> str:
@@ -43,8 +45,11 @@ def day(micros: int) -> str:
     return (EPOCH + timedelta(microseconds=micros)).strftime("%Y-%m-%d")
 
 
-def render(incident: Incident, width: int = 100) -> str:
-    """The whole incident; lines no longer than `width` where words allow it."""
+def render(incident: Incident, width: int = 100, what_if: WhatIf | None = None) -> str:
+    """The whole incident, with what would have stopped it where that was replayed; no line longer than `width`.
+
+    A single word may be.
+    """
     kind = incident.kind.replace("_", " ").upper()
     state = incident.status + (" (provisional)" if incident.provisional else "")
     lines = [f"{kind} · {incident.severity} · {state} · {incident.incident_id}"]
@@ -57,6 +62,7 @@ def render(incident: Incident, width: int = 100) -> str:
         ("Cause", _cause(incident)),
         ("Not known", [_gap(gap) for gap in incident.context_gaps]),
         ("Limits", [f"{gap.gap} — {gap.failure_point}" for gap in incident.governance_gaps]),
+        ("Would stop", would_stop(what_if) if what_if else []),
         ("Waste", _waste(incident)),
         ("Also likely", _others(incident)),
         ("Do first", first_steps(incident)),
@@ -66,6 +72,32 @@ def render(incident: Incident, width: int = 100) -> str:
     lines += ["", f"Timeline of {day(incident.started_at)}, UTC (» marks what decided it)"]
     lines += _timeline(incident, width)
     return "\n".join(lines)
+
+
+def would_stop(found: WhatIf) -> list[str]:
+    """The limits that would have stopped it in time: those that stop the fewest healthy sessions, of equals the first.
+
+    Nothing where no session of an agent was replayed.
+    """
+    if not found.sessions:
+        return []
+    stops = [(outcome, outcome.stop) for outcome in found.outcomes if outcome.stop and outcome.is_in_time]
+    if not stops:
+        return ["no limit of the catalogue would have stopped it in time"]
+    stops.sort(key=lambda pair: (_part(pair[0].healthy), pair[1].at, pair[0].limit))
+    texts = []
+    for outcome, stop in stops[:MOST_LIMITS]:
+        calls = f"{stop.calls_avoided:,} call{'' if stop.calls_avoided == 1 else 's'}"
+        healthy = outcome.healthy
+        price = f"; {healthy.stopped:,} of {healthy.sessions:,} healthy sessions too" if healthy.sessions else ""
+        texts.append(f"{outcome.limit}: at {clock(stop.at)}, {calls} and {stop.tokens_avoided:,} tokens less{price}")
+    if len(stops) > MOST_LIMITS:
+        texts.append(f"and {len(stops) - MOST_LIMITS} more: aftermath whatif {found.incident_id}")
+    return texts
+
+
+def _part(healthy: Healthy) -> float:
+    return healthy.stopped / max(1, healthy.sessions)
 
 
 def row(label: str, texts: Iterable[str], width: int, *, left: int = LABEL, hang: int = 2) -> list[str]:

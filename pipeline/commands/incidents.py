@@ -8,6 +8,8 @@ from dataclasses import asdict
 from pipeline.clock import now_micros
 from pipeline.commands.connection import kafka_to_use, reading_client, writing_client
 from pipeline.commands.terminal import terminal
+from pipeline.commands.whatif import replay
+from pipeline.correlation.whatif import Values
 from pipeline.saying import say
 from reports.incident import plain, render
 from reports.table import incident_list
@@ -15,6 +17,8 @@ from schemas.incidents import Incident
 from schemas.oncall import Acknowledgement
 from sinks.clickhouse import incidents as stored
 from sinks.clickhouse.marks import write_mark
+
+DAYS, MOST_HEALTHY = 7, 200  # of the sessions that limits are held against beside it: an answer at once
 
 
 def run(args: argparse.Namespace) -> int:
@@ -36,7 +40,11 @@ def run(args: argparse.Namespace) -> int:
         if args.action == "ack":
             return _acknowledge(args, incident)
         if args.action == "show":
-            print(incident.model_dump_json() if args.json else render(incident, min(110, screen.width)))
+            if args.json:
+                print(incident.model_dump_json())
+            else:
+                what_if = replay(client, incident, Values(), DAYS, MOST_HEALTHY)
+                print(render(incident, min(110, screen.width), what_if))
             return 0
         rows = stored.timeline(client, incident.incident_id)
         if args.json:

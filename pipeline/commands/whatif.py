@@ -25,12 +25,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def replay(client: Client, incident: Incident, values: Values, days: int) -> WhatIf:
-    """The limits over the incident's sessions, and over the healthy ones of the days before its last revision."""
+def replay(client: Client, incident: Incident, values: Values, days: int, most: int = raw.MOST_SESSIONS) -> WhatIf:
+    """The limits over the incident's sessions, and over healthy ones (at most `most`) of the days before it ended."""
     until = incident.updated_at
     tenant = incident.tenant
     sessions = by_session(map(span_of, raw.spans(client, tenant, incident.session_ids)))
-    names = raw.healthy(client, tenant, until - days * DAY, until) if sessions else []
+    names = raw.healthy(client, tenant, until - days * DAY, until, most) if sessions else []
     healthy = by_session(map(span_of, raw.spans(client, tenant, names)))
     known = Known.of(fact_of(tenant, row) for row in raw.facts(client, tenant, until))
     return what_if(incident, sessions, healthy, known, values, days)

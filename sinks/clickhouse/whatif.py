@@ -54,9 +54,9 @@ def spans(client: Client, tenant: str, sessions: Sequence[str]) -> list[dict[str
     return client.query(SPANS, {"tenant": tenant, "sessions": list(sessions), "most": MOST_SPANS})
 
 
-def healthy(client: Client, tenant: str, since: int, until: int) -> list[str]:
-    """Sessions of this time (end excluded) that no incident holds responsible."""
-    rows = client.query(HEALTHY, {"tenant": tenant, "since": since, "until": until, "most": MOST_SESSIONS})
+def healthy(client: Client, tenant: str, since: int, until: int, most: int = MOST_SESSIONS) -> list[str]:
+    """Sessions of this time (end excluded) that no incident holds responsible, at most `most`."""
+    rows = client.query(HEALTHY, {"tenant": tenant, "since": since, "until": until, "most": most})
     return [row["session_id"] for row in rows]
 
 

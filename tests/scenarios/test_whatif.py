@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.commands.whatif import replay
 from pipeline.correlation.whatif import Values
+from reports.incident import would_stop
 from reports.whatif import render
 from sinks.clickhouse import incidents as stored
 from sinks.clickhouse.client import Client
@@ -26,3 +27,19 @@ def test_what_would_have_stopped_it_is_as_it_was_read(kind: str, demo: Client) -
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text)
     assert text == path.read_text()
+
+
+def test_the_incident_names_the_limits_that_cost_the_least(demo: Client) -> None:
+    def said(kind: str) -> list[str]:
+        incident = next(found for found in stored.newest(demo, 10) if found.kind == kind)
+        return would_stop(replay(demo, incident, Values(), 7, 200))
+
+    assert said("agent_caused_failure") == [
+        "approval: at 14:09:00, 1 call and 580 tokens less; 0 of 3 healthy sessions too",
+        "canary: at 14:09:00, 1 call and 580 tokens less; 0 of 3 healthy sessions too",
+        "and 1 more: aftermath whatif 45613216b67961c1",
+    ]
+    assert said("feedback_loop")[0] == (
+        "approval: at 14:03:37, 118 calls and 10,016,987 tokens less; 0 of 3 healthy sessions too"
+    )
+    assert said("infrastructure_failure") == []
