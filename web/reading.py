@@ -6,12 +6,15 @@ marks; the page asks again when it zooms in.
 
 from typing import Any, Final
 
+from reports.roundup.drift import move_of
+from reports.roundup.sections.metrics import LEAST_CALLS
+from schemas.controls import Control
 from schemas.errors import AftermathError
 from schemas.incidents import Incident
-from schemas.times import MINUTE
+from schemas.times import MINUTE, parse_time
 from sinks.clickhouse import incidents as stored
 from sinks.clickhouse.client import Client
-from web.marks import LIST_FIELDS, incident_json
+from web.marks import LIST_FIELDS, held_json, incident_json
 
 MOST_INCIDENTS: Final = 50
 MOST_MARKS: Final = 3_000
@@ -20,6 +23,7 @@ MOST_SERIES: Final = 8
 MOST_ROWS: Final = 5_000  # of a list
 BEFORE, AFTER = 10 * MINUTE, 5 * MINUTE  # around an incident
 BURN_MINUTES: Final = 60
+DRIFT_DAYS: Final = 7
 FACT_KINDS: Final = ("maintenance", "freeze", "flag", "quota", "deploy", "scale", "config")
 
 
@@ -29,8 +33,11 @@ def latest(client: Client) -> int:
     return max(0, int(rows[0]["at"]))
 
 
-def overview(client: Client, now: int) -> dict[str, Any]:
-    """now: microseconds; what happened since a day before it, and what agents use since an hour before it."""
+def overview(client: Client, now: int, clock: int) -> dict[str, Any]:
+    """What happened since a day before `now`, what agents use since an hour before it, and who is held by the clock.
+
+    Microseconds. Of a recording `now` is the newest that was counted; controls are people's, and end by the clock.
+    """
     incidents = stored.newest(client, MOST_INCIDENTS)
     is_open = stored.newest(client, MOST_INCIDENTS, only_open=True)
     return {
@@ -39,6 +46,7 @@ def overview(client: Client, now: int) -> dict[str, Any]:
         "recent": [_listed(incident) for incident in incidents if incident.status != "open"],
         "agents": client.query(AGENTS, {"now": now, "minutes": BURN_MINUTES}),
         "pages": client.query(PAGES, {"now": now}),
+        "held": held(client, clock),
         "silent": [
             {"id": incident.incident_id, "scope": incident.scope, "title": incident.title}
             for incident in is_open
@@ -115,7 +123,7 @@ def _series(client: Client, window: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def agent(client: Client, agent_id: str, now: int) -> dict[str, Any]:
-    """One agent: use by minute, by version and tool, and its incidents."""
+    """One agent: use by minute, by version and tool, drift, limits hit, and its incidents."""
     values: dict[str, Any] = {"agent": agent_id, "now": now, "minutes": BURN_MINUTES}
     incidents = client.query(
         "SELECT * FROM incidents FINAL WHERE agent_id = {agent:String} ORDER BY started_at DESC LIMIT 50",
@@ -127,8 +135,44 @@ def agent(client: Client, agent_id: str, now: int) -> dict[str, Any]:
         "minutes": client.query(BY_MINUTE, values),
         "versions": client.query(BY_VERSION, values),
         "tools": client.query(BY_TOOL, values),
+        "drift": [_drift(row) for row in client.query(MIXES, values | {"days": DRIFT_DAYS})],
+        "limits": client.query(LIMITS_HIT, values),
         "incidents": [_listed(stored.incident_of(row)) for row in incidents],
     }
+
+
+def _drift(row: dict[str, Any]) -> dict[str, Any]:
+    """One mix of the last hour against the days before it, judged as the weekly roundup does."""
+    now = dict(zip(row["names"], row["now"], strict=True))
+    before = dict(zip(row["names"], row["days_before"], strict=True))
+    counts = {
+        "measure": row["measure"],
+        "now": sum(now.values()),
+        "before": sum(before.values()),
+        "needed": LEAST_CALLS,
+    }
+    if min(counts["now"], counts["before"]) < LEAST_CALLS:
+        return counts | {"moved": None}
+    move = move_of(now, before)
+    most = [{"name": name, "before": was, "now": is_now} for name, (was, is_now) in move.most.items()]
+    return counts | {"moved": move.moved, "bound": move.bound, "is_beyond_chance": move.is_beyond_chance, "most": most}
+
+
+def held(client: Client, now: int) -> list[dict[str, Any]]:
+    """The controls that are in force, as the pipeline has recorded them: the newest of each key."""
+    rows = client.query(HELD, {"now": now})
+    controls = [
+        Control(
+            **row
+            | {
+                "at": parse_time(row["at"]),
+                "until": None if row["until"] is None else parse_time(row["until"]),
+                "incident_id": row["incident_id"] or None,
+            }
+        )
+        for row in rows
+    ]
+    return [held_json(control) for control in controls if control.is_in_force(now)]
 
 
 MS: Final = "toUnixTimestamp64Milli({})"
@@ -201,3 +245,28 @@ BY_TOOL: Final = f"""
 SELECT tool_name, sum(calls) AS calls, sum(errors) AS errors, sum(duration_ms) / greatest(sum(used.calls), 1) AS mean_ms
 FROM agent_usage AS used FINAL WHERE agent_id = {{agent:String}} AND tool_name != '' AND pane > {NOW} - toIntervalMinute({{minutes:UInt16}}) AND pane <= {NOW}
 GROUP BY tool_name ORDER BY calls DESC, tool_name LIMIT 20"""
+
+PLACE: Final = "arrayStringConcat(arraySlice(splitByChar('/', toString(target)), 1, 2), '/')"
+MIXES: Final = f"""
+SELECT measure, groupArray(name) AS names, groupArray(n) AS now, groupArray(m) AS days_before
+FROM (
+    SELECT kind.1 AS measure, kind.2 AS name, toInt64(sumIf(calls, is_now)) AS n, toInt64(sumIf(calls, NOT is_now)) AS m
+    FROM (
+        SELECT calls, pane > {NOW} - toIntervalMinute({{minutes:UInt16}}) AS is_now,
+            arrayJoin([('tools', if(operation IN ('execute_tool', 'retrieval'), toString(tool_name), '')), ('models', toString(model)), ('places', {PLACE})]) AS kind
+        FROM agent_usage FINAL
+        WHERE agent_id = {{agent:String}} AND pane > {NOW} - toIntervalDay({{days:UInt16}}) AND pane <= {NOW}
+    )
+    WHERE name != '' GROUP BY measure, name ORDER BY measure DESC, name
+) GROUP BY measure ORDER BY measure DESC"""
+LIMITS_HIT: Final = f"""
+SELECT JSONExtractString(item, 'component') AS component, JSONExtractString(item, 'gap') AS gap, count() AS times,
+    {MS.format("max(started_at)")} AS newest_ms, argMax(incident_id, started_at) AS incident_id,
+    argMax(JSONExtractString(item, 'failure_point'), started_at) AS failure_point
+FROM incidents FINAL ARRAY JOIN JSONExtractArrayRaw(governance_gaps) AS item
+WHERE agent_id = {{agent:String}} AND status != 'withdrawn'
+GROUP BY component, gap ORDER BY times DESC, component, gap LIMIT 50"""
+HELD: Final = f"""
+SELECT tenant, agent_id, action, author, reason, agent_version, tool_name, target, mode, probes, incident_id, control_id, at, until
+FROM controls FINAL WHERE at <= {NOW}
+ORDER BY at DESC, control_id LIMIT 1 BY tenant, agent_id, agent_version, tool_name, target"""

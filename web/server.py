@@ -29,7 +29,6 @@ from web import reading
 from web.access import HEADERS, guarded
 from web.holding import asked
 from web.hub import Hub
-from web.marks import held_json
 
 STATIC: Final = Path(__file__).parent / "static"
 FILES: Final = {
@@ -93,15 +92,7 @@ class Page:
         return web.Response(body=(STATIC / name).read_bytes(), content_type=FILES[name], charset="utf-8")
 
     async def _overview(self, _: web.Request) -> web.Response:
-        return await self._answer(lambda client: reading.overview(client, self._moment(client)) | self._held())
-
-    def _held(self) -> dict[str, Any]:
-        now = self._now()
-        try:
-            known = self._board.known()
-        except DependencyError as error:
-            return {"held": [], "unknown": str(error)}
-        return {"held": [held_json(control) for control in known if control.is_in_force(now)], "unknown": None}
+        return await self._answer(lambda client: reading.overview(client, self._moment(client), self._now()))
 
     async def _control(self, request: web.Request) -> web.Response:
         if request.content_type != "application/json":  # a form of another site cannot send that

@@ -14,10 +14,34 @@ bound is a lower one, and a floor stands beside it.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+MOST_MOVES = 3
 DISTANCE_FLOOR = 0.05  # bits
 INDEX_FLOOR = 0.1
 NORMAL_99 = 2.3263478740408408
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """How far one mix moved, the bound it has to pass, and what moved most, as shares before and now."""
+
+    moved: float  # bits
+    bound: float
+    most: Mapping[str, tuple[float, float]]
+
+    @property
+    def is_beyond_chance(self) -> bool:
+        return self.moved > self.bound
+
+
+def move_of(now: Mapping[str, int], before: Mapping[str, int]) -> Move:
+    """The move of two counts over the same names; both must have any."""
+    n, m = sum(now.values()), sum(before.values())
+    shares = {name: (before[name] / m, now[name] / n) for name in now}
+    most = sorted(now, key=lambda name: (-abs(shares[name][1] - shares[name][0]), name))[:MOST_MOVES]
+    bound = max(chance_of_divergence(n, m, len(now)), DISTANCE_FLOOR)
+    return Move(jensen_shannon(now, before), bound, {name: shares[name] for name in most})
 
 
 def jensen_shannon(now: Mapping[str, int], before: Mapping[str, int]) -> float:

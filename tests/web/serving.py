@@ -9,7 +9,9 @@ from typing import Any
 
 from pipeline.listening import Port
 from schemas.controls import Control
+from schemas.signals import stable_hash
 from sinks.clickhouse.client import Client
+from sinks.clickhouse.rows import control_frame
 from web.hub import Hub
 from web.server import Page
 
@@ -26,16 +28,20 @@ class Served:
 
 
 class Board:
-    """Controls in memory: a later one of a key replaces the earlier."""
+    """Controls in memory: a later one of a key replaces the earlier. They are recorded at once where there is a client."""
 
-    def __init__(self) -> None:
+    def __init__(self, client: Client | None = None) -> None:
         self.controls: dict[str, Control] = {}
+        self._client = client
 
     def known(self) -> list[Control]:
         return list(self.controls.values())
 
     def give(self, controls: Sequence[Control]) -> None:
         self.controls |= {control.key: control for control in controls}
+        if self._client is not None:
+            token = stable_hash([control.control_id for control in controls])
+            self._client.insert_frame("controls", control_frame(controls), token)
 
 
 @contextmanager
@@ -47,7 +53,7 @@ def served(client: Client, now: int) -> Iterator[Served]:
 
     async def start() -> tuple[Served, Port]:
         hub = Hub()
-        board = Board()
+        board = Board(client)
         page = Page(lambda: client, hub, token=TOKEN, hosts=NAMES, now=lambda: now, board=board)
         port = Port(page.application, "127.0.0.1", 0, "--web")
         await port.start()

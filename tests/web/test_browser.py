@@ -86,10 +86,15 @@ def _look(client: Client) -> Seen:
             _picture(page, incident.kind)
         page.goto(f"{server.url}/#/agent/seo-agent")
         seen.texts["agent"] = _main(page, "Its incidents")
+        _picture(page, "agent")
         page.set_viewport_size({"width": 390, "height": 844})
         page.goto(f"{server.url}/#/incident/{found[0].incident_id}")
         _main(page, "Timeline")
         seen.numbers["phone overflow"] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        page.goto(f"{server.url}/#/agent/seo-agent")
+        _main(page, "Its incidents")
+        seen.numbers["phone overflow of an agent"] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        _picture(page, "agent_phone")
         page.set_viewport_size({"width": 1280, "height": 900})
         _live(page, server, client, found[0], seen)
         _hold(page, server, next(i for i in found if i.kind == "feedback_loop"), seen)
@@ -153,6 +158,9 @@ def _hold(page: Page, server: Served, incident: Incident, seen: Seen) -> None:
             page.goto(f"{server.url}/#/")
             seen.texts["held"] = _main(page, "Held agents")
             _incident(page, server, incident)
+    page.goto(f"{server.url}/#/")
+    seen.texts["let go"] = _main(page, "Pages of the day")
+    _incident(page, server, incident)
 
 
 def _hostile(page: Page, server: Served, client: Client, incident: Incident, seen: Seen) -> None:
@@ -235,7 +243,10 @@ def test_each_story_says_who_did_it_what_it_did_not_know_and_which_limit_was_mis
     for said in ("1260% of the calls needed", "unplanned tokens", "step limit: none"):
         assert said in loop
     assert "Who did it: infrastructure" in seen.texts["infrastructure_failure"]
-    assert "1.9.0" in seen.texts["agent"]
+    agent = seen.texts["agent"]
+    assert "1.9.0" in agent
+    assert "Drift: the last hour against the week before" in agent
+    assert "step limit: none" in agent.split("Limits hit, and limits that were missing")[1]
 
 
 def test_a_revision_is_on_the_page_within_two_seconds_and_marked(seen: Seen) -> None:
@@ -247,6 +258,8 @@ def test_a_revision_is_on_the_page_within_two_seconds_and_marked(seen: Seen) -> 
 def test_an_agent_is_paused_and_goes_on(seen: Seen) -> None:
     assert seen.texts["Pause it"].startswith("pause seo-agent user:kim it writes the same hook a9891d25")
     assert "it writes the same hook" in seen.texts["held"]
+    assert "user:kim" in seen.texts["held"]
+    assert "Held agents" not in seen.texts["let go"]
     assert seen.texts["Let it go on"].startswith("resume seo-agent user:kim the hook is fixed")
 
 
@@ -273,3 +286,4 @@ def test_a_hundred_thousand_calls_come_as_buckets_and_are_drawn_at_once(seen: Se
 
 def test_a_phone_shows_it_without_scrolling_sideways(seen: Seen) -> None:
     assert seen.numbers["phone overflow"] <= 0
+    assert seen.numbers["phone overflow of an agent"] <= 0

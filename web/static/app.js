@@ -49,7 +49,6 @@ async function overview() {
     make("h1", { text: found.open.length ? `${found.open.length} open` : "Nothing is open" }),
     make("div", { class: "panel" }, table(heads, found.open.map(row), "No open incidents.")),
     found.silent.length ? make("div", { class: "panel" }, make("b", { class: "warning", text: "Silent: " }), found.silent.map(one => one.scope ?? one.title).join(", "), make("div", { class: "dim", text: "“All clear” is not said for what sends nothing." })) : null,
-    found.unknown ? make("p", { class: "warning", text: `Which agents are held is not known: ${found.unknown}` }) : null,
     found.held.length ? make("div", { class: "panel" }, make("h2", { text: "Held agents" }), table(["agent", "", "by", "why", "until"], found.held.map(one => make("tr", {}, cell(one.about), cell(one.mode === "shadow" ? "shadow only" : tag(one.action, "warning")), cell(one.author), cell(one.reason, "long"), cell(one.until_ms ? clock(one.until_ms) : "it is resumed", "t"))), "")) : null,
     make("h2", { text: "Agents, the last hour" }),
     make("div", { class: "panel" }, table(["agent", "#tokens", "#calls", "#errors", "tokens a minute"], found.agents.map(agent => make("tr", {},
@@ -184,9 +183,20 @@ async function agentView(id) {
     make("div", { class: "panel" }, table(["version", "first", "last", "#calls", "#errors", "#tokens", "#tokens a call"], found.versions.map(row => make("tr", {}, cell(row.agent_version || "not given"), cell(`${day(row.first_ms)} ${clock(row.first_ms)}`, "t"), cell(`${day(row.last_ms)} ${clock(row.last_ms)}`, "t"), cell(whole(row.calls), "n"), cell(`${whole(row.errors)} (${percent(row.errors / Math.max(1, row.calls))})`, "n"), cell(whole(row.tokens), "n"), cell(whole(row.tokens / Math.max(1, row.calls)), "n"))), "It was not seen.")),
     make("h2", { text: "Tools, the last hour" }),
     make("div", { class: "panel" }, table(["tool", "#calls", "#errors", "#mean ms"], found.tools.map(row => make("tr", {}, cell(row.tool_name), cell(whole(row.calls), "n"), cell(whole(row.errors), "n"), cell(whole(row.mean_ms), "n"))), "It called no tool.")),
+    make("h2", { text: "Drift: the last hour against the week before" }),
+    make("div", { class: "panel" }, table(["what", "#moved by, bits", "#chance and floor", "reading"], found.drift.map(driftRow), "It was not seen.")),
+    make("h2", { text: "Limits hit, and limits that were missing" }),
+    make("div", { class: "panel" }, table(["component", "limit", "#times", "newest, UTC", "what happened then"], found.limits.map(row => make("tr", {}, cell(row.component), cell(row.gap), cell(whole(row.times), "n"), cell(link("/incident/" + encodeURIComponent(row.incident_id), `${day(row.newest_ms)} ${clock(row.newest_ms)}`), "t"), cell(row.failure_point, "long"))), "None.")),
     make("h2", { text: "Its incidents" }),
     make("div", { class: "panel" }, table(["", "since, UTC", "what", "who did it", ""], found.incidents.map(incident => make("tr", {}, cell(tag(incident.severity)), cell(`${day(incident.started_ms)} ${clock(incident.started_ms)}`, "t"), cell(incidentLink(incident)), cell(`${incident.verdict} ${percent(incident.probability)}`), cell(incident.status))), "None.")),
   ];
+}
+
+function driftRow(row) {
+  if (row.moved === null) return make("tr", {}, cell(row.measure), cell("", "n"), cell("", "n"), cell(make("span", { class: "dim", text: `not enough to say: ${whole(row.now)} calls in the hour, ${whole(row.before)} before, ${row.needed} needed` })));
+  const told = row.most.map(one => `${one.name} ${percent(one.before)} to ${percent(one.now)}`).join(", ");
+  return make("tr", {}, cell(row.measure), cell(row.moved.toFixed(3), "n"), cell(row.bound.toFixed(3), "n"),
+    cell(row.is_beyond_chance ? make("span", { class: "warning", text: "moved: " + told }) : make("span", { class: "dim", text: "no more than chance" })));
 }
 
 // --- the address, and what happens

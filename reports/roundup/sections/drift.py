@@ -17,7 +17,6 @@ LEAST_RUNS = 50  # of a kind, this week and before
 SEED = 7
 DRAWN = 10
 USUAL_SHARE = 0.99
-MOST_MOVES = 3
 CHANCE = "no more than chance"
 
 
@@ -28,11 +27,10 @@ def _mix(row: Row) -> tuple[str, ...]:
     head = (f"{row['tenant']}/{row['agent_id']}", row["measure"])
     if min(n, m) < LEAST_CALLS:
         return (*head, "", "", f"{NOT_ENOUGH}: {n:,} this week, {m:,} before, {LEAST_CALLS} needed")
-    moved, chance = drift.jensen_shannon(now, before), drift.chance_of_divergence(n, m, len(now))
-    bound = max(chance, drift.DISTANCE_FLOOR)
-    moves = sorted(now, key=lambda name: (-abs(now[name] / n - before[name] / m), name))[:MOST_MOVES]
-    told = ", ".join(f"{name} {100 * before[name] / m:.0f}% to {100 * now[name] / n:.0f}%" for name in moves)
-    return (*head, f"{moved:.3f} bits", f"{bound:.3f} bits", f"moved: {told}" if moved > bound else CHANCE)
+    move = drift.move_of(now, before)
+    told = ", ".join(f"{name} {100 * was:.0f}% to {100 * is_now:.0f}%" for name, (was, is_now) in move.most.items())
+    reading = f"moved: {told}" if move.is_beyond_chance else CHANCE
+    return (*head, f"{move.moved:.3f} bits", f"{move.bound:.3f} bits", reading)
 
 
 def _no_agent(of: Parameters) -> tuple[str, ...]:

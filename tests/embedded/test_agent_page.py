@@ -1,0 +1,98 @@
+"""What the live page says of one agent, and of who is held: from rows in ClickHouse alone."""
+
+import uuid
+from collections.abc import Iterator
+
+import polars as pl
+import pytest
+
+from alerts.rules.samples import sample_incident
+from pipeline.embedded import Database
+from schemas.controls import Control, ended, with_id
+from schemas.times import MINUTE
+from schemas.usage import COLUMNS, KEY, SUMS, usage_of
+from sinks.clickhouse import migrations
+from sinks.clickhouse.client import Client, connect
+from sinks.clickhouse.rows import control_frame, incident_frame, usage_frame
+from web.reading import agent, held
+
+pytestmark = pytest.mark.embedded
+NOW = 1_772_460_000_000_000
+DAY = 24 * 60 * MINUTE
+
+
+@pytest.fixture(scope="module")
+def client(clickhouse: Database) -> Iterator[Client]:
+    found = connect(clickhouse.url, clickhouse.user, clickhouse.password, f"d_{uuid.uuid4().hex[:12]}")
+    migrations.migrate(found)
+    yield found
+    found.command(f"DROP DATABASE {found.database}", use_database=False)
+    found.close()
+
+
+def used(client: Client, agent_id: str, pane: int, **calls: int) -> None:
+    """So many calls of each tool."""
+    rows = [
+        dict.fromkeys(KEY)
+        | {"agent_id": agent_id, "operation": "execute_tool", "tool_name": tool, "target": "eu/a/deployment/cart"}
+        | dict.fromkeys(SUMS, 0)
+        | {"calls": number}
+        for tool, number in calls.items()
+    ]
+    usage = usage_of("acme", pane, "agent.traces.v1/0", pl.DataFrame(rows, schema=COLUMNS))
+    client.insert_frame("agent_usage", usage_frame([usage]), f"{agent_id} {pane}")
+
+
+def test_drift_is_said_of_what_moved_beyond_chance_and_not_of_little(client: Client) -> None:
+    used(client, "agent_moved", NOW - 8 * DAY, read=9_000)  # too old to count
+    used(client, "agent_moved", NOW - 2 * DAY, read=950, write=50)
+    used(client, "agent_moved", NOW - MINUTE, read=100, write=100)
+    found = {row["measure"]: row for row in agent(client, "agent_moved", NOW)["drift"]}
+    assert set(found) == {"tools", "places"}
+    assert (found["tools"]["now"], found["tools"]["before"]) == (200, 1_000)
+    assert found["tools"]["is_beyond_chance"]
+    assert found["tools"]["moved"] > found["tools"]["bound"] == 0.05
+    assert {"name": "read", "before": 0.95, "now": 0.5} in found["tools"]["most"]
+    assert not found["places"]["is_beyond_chance"]
+    assert found["places"]["most"][0]["name"] == "eu/a"
+
+    used(client, "agent_new", NOW - MINUTE, read=99)
+    (tools, _) = sorted(agent(client, "agent_new", NOW)["drift"], key=lambda row: row["measure"], reverse=True)
+    assert (tools["moved"], tools["now"], tools["before"], tools["needed"]) == (None, 99, 0, 100)
+
+
+def test_limits_hit_are_counted_over_its_incidents_that_were_not_withdrawn(client: Client) -> None:
+    gap = {"component": "site-12", "failure_point": "no step limit", "gap": "step limit: none"}
+    incidents = [
+        sample_incident(
+            {"incident_id": name, "tenant": "acme", "agent_id": "agent_1", "status": status, "started_at": NOW + place}
+            | {"governance_gaps": [gap]}
+        )
+        for place, (name, status) in enumerate((("i_1", "open"), ("i_2", "resolved"), ("i_3", "withdrawn")))
+    ]
+    client.insert_frame("incidents", incident_frame(incidents), "limits hit")
+    (found,) = agent(client, "agent_1", NOW)["limits"]
+    assert (found["component"], found["gap"], found["times"]) == ("site-12", "step limit: none", 2)
+    assert (found["incident_id"], found["failure_point"]) == ("i_2", "no step limit")
+    assert agent(client, "agent_2", NOW)["limits"] == []
+
+
+def test_held_is_the_newest_control_of_each_key_that_is_in_force(client: Client) -> None:
+    def pause(agent_id: str, at: int, minutes: int | None, **more: str) -> Control:
+        until = None if minutes is None else at + minutes * MINUTE
+        fields = {"tenant": "acme", "agent_id": agent_id, "author": "user:kim", "reason": "it loops"}
+        return with_id(Control(**fields, action="pause", at=at, until=until, **more))  # type: ignore[arg-type]
+
+    resumed = pause("resumed", NOW - 2 * MINUTE, 10)
+    controls = [
+        pause("held", NOW - MINUTE, 10),
+        pause("held", NOW - MINUTE, None, tool_name="wp.write"),
+        pause("ran out", NOW - 20 * MINUTE, 10),
+        pause("not yet", NOW + MINUTE, 10),
+        resumed,
+        ended(resumed, author="user:mo", reason="mended", at=NOW - MINUTE),
+    ]
+    client.insert_frame("controls", control_frame(controls), "held")
+    found = held(client, NOW)
+    assert sorted(one["about"] for one in found) == ["held", "held tool wp.write"]
+    assert {one["until_ms"] for one in found} == {(NOW + 9 * MINUTE) // 1000, None}
