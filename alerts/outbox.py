@@ -22,7 +22,7 @@ what it had already. What routing holds back for a time is `held`, and decided a
 it was told is `dropped`, for good (alerts/routing). An incident that is opened again after it was resolved is
 not told again: the key is the same, so a receiver would drop it; correlate gives a new problem a new incident.
 
-Memory: about 500 bytes for each incident and receiver; `expire` drops the old ones.
+Memory: about 500 bytes for each incident and receiver, until `expire` drops the old ones.
 """
 
 import json
@@ -293,16 +293,14 @@ class Outbox:
             if transition == "firing" and record.state == "sent" and not told.is_done(rule, receiver, "resolved")
         ]
 
-    def expire(self, before: int) -> int:
-        """Forget incidents last heard of before this event time that have nothing left to be told; how many.
+    def expire(self, before: int) -> list[Notification]:
+        """Forget incidents last heard of before this event time that have nothing left to be told; their records.
 
         `before` must be older than the retention of `incidents.v1`: a revision read again after that is told
-        again.
+        again. The records are no longer needed in `notifications.v1` either.
         """
         old = [key for key, told in self._told.items() if told.updated_at < before and told.is_settled]
-        for key in old:
-            del self._told[key]
-        return len(old)
+        return [record for key in old for record in self._told.pop(key).records.values()]
 
     def __len__(self) -> int:
         """How many incidents are remembered."""

@@ -245,7 +245,7 @@ class Notify(Stage[None]):
                 if self._acting.is_asked(incident):
                     tasks.append(asyncio.create_task(self._acting.act(incident, self._publish)))
                 tasks += await self._decide(incident, element.partition)
-                self._expire(incident.updated_at)
+                await self._expire(incident.updated_at)
         return _all_of(tasks) if tasks else None
 
     async def _decide(self, incident: Incident, partition: int) -> list[asyncio.Task[None]]:
@@ -333,18 +333,27 @@ class Notify(Stage[None]):
 
     async def _record(self, notification: Notification) -> None:
         record: dict[str, Any] = notification.as_record()
-        key = f"{notification.tenant}/{notification.dedup_key}".encode()
-        await self._publish([Outgoing(NOTIFICATIONS.name, encode("notification", record), key)])
+        await self._publish([Outgoing(NOTIFICATIONS.name, encode("notification", record), _key(notification))])
 
     async def _publish(self, records: Sequence[Outgoing]) -> None:
         if self._publisher is None:
             raise RuntimeError("notify is not open: start() opens it before it reads")
         await (await self._publisher.send(records))
 
-    def _expire(self, at: int) -> None:
-        if at - self._expired_at > EXPIRE_EVERY:
-            self._expired_at = at
-            self._outbox.expire(at - REMEMBER)
+    async def _expire(self, at: int) -> None:
+        """Let go of pages that are long done, here and in the compacted topic, which else would grow for ever."""
+        if at - self._expired_at <= EXPIRE_EVERY:
+            return
+        self._expired_at = at
+        done = self._outbox.expire(at - REMEMBER)
+        if done:
+            await self._publish([Outgoing(NOTIFICATIONS.name, None, _key(record)) for record in done])
+            log.info("%s pages that are done were let go of", len(done))
+
+
+def _key(notification: Notification) -> bytes:
+    """Of its record, and of the tombstone that ends it."""
+    return f"{notification.tenant}/{notification.dedup_key}".encode()
 
 
 def _hear(router: Router, word: Silencing | Acknowledgement) -> None:

@@ -69,7 +69,7 @@ def test_each_is_replayed_once_whoever_refused_it(kafka: Broker, capsys: pytest.
 def test_the_message_says_where_it_came_from_and_keeps_its_key(kafka: Broker) -> None:
     kafka.produce(DEAD_LETTERS.name, [letter(5)])
     assert main(["dead-letters", "replay", "--why", "mended"]) == 0
-    (message,) = [found for number in range(TRACES.partitions) for found in kafka._read(TRACES.name, number)]
+    (message,) = [found for number in range(TRACES.partitions) for found in kafka.messages(TRACES.name, number)]
     assert message.key() == b"session-1"
     assert message.headers() == [(REPLAYED_FROM, b"agent.traces.v1/0/5")]
 

@@ -21,14 +21,15 @@ class Broker(MockKafka):
 
     def records(self, topic: str, partition: int) -> list[tuple[bytes | None, int]]:
         """Everything in a partition now: value, and stamp in microseconds."""
-        return [(message.value(), message.timestamp()[1] * 1000) for message in self._read(topic, partition)]
+        return [(message.value(), message.timestamp()[1] * 1000) for message in self.messages(topic, partition)]
 
     def values(self, topic: str) -> list[bytes]:
         """The values of a topic now, partition by partition."""
         numbers = range(BY_NAME[topic].partitions)
-        return [m.value() for number in numbers for m in self._read(topic, number) if m.value() is not None]
+        return [m.value() for number in numbers for m in self.messages(topic, number) if m.value() is not None]
 
-    def _read(self, topic: str, partition: int) -> list[Any]:
+    def messages(self, topic: str, partition: int) -> list[Any]:
+        """Everything in a partition now, as Kafka hands it out."""
         consumer = Consumer(
             {
                 "bootstrap.servers": self.bootstrap,

@@ -13,7 +13,7 @@ from alerts.rules.model import Rule
 from alerts.rules.samples import sample_incident
 from pipeline.settings import Settings
 from pipeline.stages.base import StageError
-from pipeline.stages.notify import Notify
+from pipeline.stages.notify import EXPIRE_EVERY, REMEMBER, Notify
 from schemas.codecs.single import decode, encode_incident
 from schemas.incidents import Incident
 from schemas.topics import CONTROLS, INCIDENTS, NOTIFICATIONS
@@ -104,6 +104,32 @@ async def test_a_page_is_sent_once_also_after_a_restart_and_its_end_is_told(
         ("b", "firing", "pending"),
         ("b", "firing", "sent"),
     ]
+
+
+async def test_a_page_that_is_long_done_is_let_go_of_and_one_that_is_open_is_not(
+    kafka: Broker, settings: Settings, started: Start
+) -> None:
+    receiver = FakeReceiver("console")
+    stage, errors = a_stage(settings, receiver)
+    await started(stage)
+    write(kafka, an_incident("done"), an_incident("done", 2, "resolved"), an_incident("open"))
+    await until(lambda: len(receiver.told) == 3)
+    late = an_incident("late")
+    write(kafka, late.model_copy(update={"updated_at": late.updated_at + REMEMBER + 2 * EXPIRE_EVERY}))
+
+    def newest() -> dict[bytes | None, bytes | None]:
+        return {
+            message.key(): message.value()
+            for number in range(NOTIFICATIONS.partitions)
+            for message in kafka.messages(NOTIFICATIONS.name, number)
+        }
+
+    await until(lambda: None in newest().values() and ("firing", "late") in receiver.told)
+    left = {decode(value)[1]["incident_id"] for value in newest().values() if value is not None}
+    assert left == {"open", "late"}
+    assert list(newest().values()).count(None) == 2
+    assert await stage.stop()
+    assert not errors
 
 
 async def test_a_page_that_is_refused_is_tried_again_holds_its_offset_and_nobody_else(
