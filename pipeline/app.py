@@ -12,8 +12,8 @@
     incidents.v1
         -> notify    -> receivers, notifications.v1
         -> record    -> ClickHouse: incidents, incident_revisions, incident_timeline
-    notifications.v1, agent.controls.v1, dead_letters.v1
-        -> record    -> ClickHouse: notifications, controls, dead_letters
+    notifications.v1, agent.controls.v1, limits.v1, dead_letters.v1
+        -> record    -> ClickHouse: notifications, controls, limits_loosened, dead_letters
 
 A `Pipeline` runs any of the stages in one event loop; `run_worker` is a process that does so until it is told to stop.
 Exit codes of a worker: 0 stopped and everything in hand confirmed, 70 a stage or the watchdog ended it, 75 it did not

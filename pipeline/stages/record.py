@@ -6,21 +6,28 @@
     notifications.v1  -> notifications; incident_timeline, where something was not sent
     agent.controls.v1 -> controls, and incident_timeline where one is about an incident
     oncall.v1         -> acknowledgements, incident_timeline
+    limits.v1         -> limits_loosened, where a version lets agents do more than the one before
     dead_letters.v1   -> dead_letters, a redacted preview
 
 What is said of incidents is written sooner than what was used: somebody may be waiting for it.
 A row that comes twice (another run of detect, a revision produced again) has the same key, and the tables fold it.
 """
 
+import json
 import logging
+from contextlib import suppress
+from typing import Any
 
-from pipeline.frontier import Element
+from pipeline.core.limits import Limits
+from pipeline.core.loosened import Loosened, loosened
+from pipeline.frontier import MICROS_PER_MS, Element
 from pipeline.stages.batching import GAP_SECONDS, BatchingStage, Rows
+from pipeline.stages.limits_log import LimitsLog
 from schemas.codecs.single import UnreadableError, decode, decode_incident, decode_rows
 from schemas.controls import Control, ControlError, control_of
 from schemas.oncall import Acknowledgement, decode_word
-from schemas.signals import Signal, Usage
-from schemas.topics import CONTROLS, DEAD_LETTERS, INCIDENTS, NOTIFICATIONS, ONCALL, SIGNALS, WATCHES
+from schemas.signals import Signal, Usage, compact_json
+from schemas.topics import CONTROLS, DEAD_LETTERS, INCIDENTS, LIMITS, NOTIFICATIONS, ONCALL, SIGNALS, WATCHES
 from schemas.watches import decode_watched
 from sinks.clickhouse.rows import (
     acknowledged_frame,
@@ -29,6 +36,7 @@ from sinks.clickhouse.rows import (
     control_timeline_frame,
     dead_letter_frame,
     incident_frame,
+    limits_loosened_frame,
     not_sent_frame,
     notification_frame,
     signal_frame,
@@ -50,7 +58,7 @@ class Record(BatchingStage[None]):
     name = "record"
     topics = (
         *(SIGNALS.name, INCIDENTS.name, WATCHES.name),
-        *(NOTIFICATIONS.name, CONTROLS.name, ONCALL.name, DEAD_LETTERS.name),
+        *(NOTIFICATIONS.name, CONTROLS.name, ONCALL.name, LIMITS.name, DEAD_LETTERS.name),
     )
 
     def gap_seconds(self, topic: str) -> float:
@@ -83,7 +91,42 @@ class Record(BatchingStage[None]):
         if element.topic == ONCALL.name:
             words = [word for word in map(decode_word, values) if isinstance(word, Acknowledgement)]
             return {"acknowledgements": acknowledgement_frame(words), "incident_timeline": acknowledged_frame(words)}
+        if element.topic == LIMITS.name:
+            return {"limits_loosened": limits_loosened_frame(self._loosened(element))}
         return {"dead_letters": dead_letter_frame([preview_row(decode(value)[1]) for value in values])}
+
+    def _loosened(self, element: Element) -> list[dict[str, Any]]:
+        """What the versions in this element widened, each against the one before it, read from the topic."""
+        reader = LimitsLog(self.settings.kafka_connection, Limits())
+        try:
+            reader.look()
+        finally:
+            reader.close()
+        authors = {}
+        for record in element.records:
+            if record.value is not None:
+                with suppress(UnreadableError):  # the reader has logged it
+                    value = decode(record.value)[1]
+                    authors[value.get("version")] = (value.get("author", ""), record.timestamp * MICROS_PER_MS)
+        found = []
+        version: Limits | None = reader.limits
+        while version is not None and version.before is not None:
+            if version.version in authors:
+                author, appended_at = authors[version.version]
+                head = {"version": version.version, "author": author}
+                head["effective_from"] = version.effective_from or appended_at
+                found += [head | _said(one) for one in loosened(version.before, version)]
+            version = version.before
+        return found
+
+
+def _said(one: Loosened) -> dict[str, str]:
+    match = one.match.model_dump(exclude_defaults=True)
+    return {"match": compact_json(match), "name": one.name, "was": _json(one.was), "now_is": _json(one.now)}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _controls(element: Element) -> list[Control]:

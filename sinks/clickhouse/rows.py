@@ -26,7 +26,7 @@ TIMES = frozenset(
     {
         *("event_time", "start_time", "published_time", "valid_from", "valid_until", "ingest_time", "pane", "at"),
         *("window_start", "window_end", "started_at", "detected_at", "updated_at", "resolved_at", "acknowledged_at"),
-        *("first_seen_at", "began_at", "closed_at", "symptom_at"),
+        *("effective_from", "first_seen_at", "began_at", "closed_at", "symptom_at"),
         "until",
     }
 )
@@ -108,6 +108,22 @@ def notification_frame(notifications: Iterable[Mapping[str, Any]]) -> pl.DataFra
         {name: item[name] for name in columns} | {"state_order": STATE_ORDER[item["state"]]} for item in notifications
     ]
     return _filled(pl.DataFrame(rows, schema=columns | {"state_order": pl.UInt8}, orient="row"))
+
+
+LOOSENED_COLUMNS = {
+    "version": pl.Int64,
+    "effective_from": pl.Int64,
+    "author": pl.String,
+    "match": pl.String,
+    "name": pl.String,
+    "was": pl.String,
+    "now_is": pl.String,
+}
+
+
+def limits_loosened_frame(found: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows as they are, by LOOSENED_COLUMNS."""
+    return _filled(pl.DataFrame(found, schema=LOOSENED_COLUMNS, orient="row"))
 
 
 def control_frame(controls: Sequence[Control]) -> pl.DataFrame:

@@ -44,8 +44,13 @@ def fill(client: Client) -> None:
     _insert(client, "notifications", pages)
     _insert(client, "incident_marks", marks.filter(pl.col("mark") != ""))
     _insert(client, "cluster_events", pl.DataFrame([event("role", "audit", "reader"), event("quota", "quota", "40")]))
+    _insert(client, "limits_loosened", pl.DataFrame([LOOSER]))
 
 
+LOOSER: dict[str, Any] = {
+    **{"version": 4, "author": "user:mo", "name": "max_steps", "was": "30", "now_is": "90"},
+    **{"match": '{"agent_id":"mover"}', "effective_from": START + timedelta(days=1)},
+}
 COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("tenant", "agent_id", "agent_version", "session_id", "span_id", "operation", "status"), ""),
     **dict.fromkeys(("model", "tool_name", "access", "target", "approval", "topic"), ""),
@@ -147,5 +152,5 @@ def event(kind: str, of: str, value: str) -> dict[str, Any]:
 
 
 def _insert(client: Client, table: str, frame: pl.DataFrame) -> None:
-    times = [name for name in frame.columns if name in ("event_time", "at") or name.endswith("_at")]
+    times = [name for name in frame.columns if name in ("event_time", "at", "effective_from") or name.endswith("_at")]
     client.insert_frame(table, frame.with_columns(pl.col(times).cast(TIME)), f"weeks:{table}")

@@ -16,13 +16,14 @@ from pipeline.stages.base import StageError
 from pipeline.stages.correlate import Correlate
 from pipeline.stages.detect import Detect
 from pipeline.stages.limits_log import LimitsLog
+from pipeline.stages.record import Record
 from schemas.codecs.single import decode_record, encode, encode_event
 from schemas.events import AgentSpan
 from schemas.signals import Reduced, Signal
-from schemas.times import MICROS
+from schemas.times import MICROS, parse_time
 from schemas.topics import LIMITS, SIGNALS, TRACES
 from tests.builders import span
-from tests.stages.conftest import Start, until
+from tests.stages.conftest import Sink, Start, until
 from tests.stages.kafka import Broker
 
 pytestmark = pytest.mark.embedded
@@ -77,7 +78,8 @@ async def test_a_stage_takes_up_what_is_published_while_it_runs(
 def encode_limits(limits: Limits) -> bytes:
     return encode(
         "limits_version",
-        {"version": limits.version, "effective_from": limits.effective_from, "document": document_of(limits)},
+        {"version": limits.version, "effective_from": limits.effective_from, "document": document_of(limits)}
+        | {"author": "test"},
     )
 
 
@@ -124,3 +126,29 @@ def test_correlate_hands_new_limits_to_every_tenant(settings: Settings) -> None:
     operator.use(newer)
     assert tenant.limits is newer
     assert operator._firm._correlator("another").limits is newer
+
+
+async def test_what_a_version_loosens_is_a_row_and_what_it_tightens_is_none(
+    kafka: Broker, settings: Settings, started: Start, sink: Sink
+) -> None:
+    entry = {"match": {"agent_id": "seo-agent"}, "max_steps": 30, "needs_approval": True}
+    later = now_micros() + 60 * MICROS
+    versions = [
+        Limits.model_validate({"version": 1, "limits": [entry]}),
+        Limits.model_validate(
+            {"version": 2, "effective_from": later, "limits": [entry | {"max_steps": 90}]},
+        ),
+        Limits.model_validate({"version": 3, "effective_from": later + 1, "limits": [entry | {"max_steps": 10}]}),
+    ]
+    kafka.produce(LIMITS.name, [encode_limits(version) for version in versions[:2]])
+    errors: list[StageError] = []
+    stage = Record(settings, errors.append, writer=sink)
+    await started(stage)
+    await until(lambda: sink.rows["limits_loosened"])
+    kafka.produce(LIMITS.name, [b"no document", encode_limits(versions[2])])
+    await until(lambda: kafka.committed(settings.group("record"), LIMITS.name)[0] == 4)
+    (found,) = sink.rows["limits_loosened"]
+    assert (found["version"], found["name"], found["was"], found["now_is"]) == (2, "max_steps", "30", "90")
+    assert (found["match"], found["author"]) == ('{"agent_id":"seo-agent"}', "test")
+    assert parse_time(found["effective_from"]) == later
+    assert errors == []

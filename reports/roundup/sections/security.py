@@ -91,11 +91,22 @@ FROM signals FINAL
 WHERE {either("detected_at")}
 HAVING length(now) > 0""",
     rests_on=(THE_WEEK,),
-    say=lambda row: (
-        f"Detectors and limits in force: {names(row['now'])}; before: {names(row['old']) or NOTHING}."
-        + (" Compare the two for limits that were loosened." if set(row["now"]) - set(row["old"]) else ""),
-    ),
+    say=lambda row: (f"Detectors and limits in force: {names(row['now'])}; before: {names(row['old']) or NOTHING}.",),
     missing=lambda _: (f"Versions of limits in force: {NOTHING}: no signal names one.",),
+)
+LOOSENED = Template(
+    name="security.loosened",
+    sql=f"""SELECT count() AS times, arraySlice(arraySort(groupUniqArray(version)), 1, 20) AS versions,
+    arraySlice(arraySort(groupUniqArray(concat(name, if(match = '{{}}', '', concat(' of ', match)), ' from ', was, ' to ', now_is))), 1, 20) AS moves
+FROM limits_loosened FINAL
+WHERE {this_week("effective_from")}
+HAVING times > 0""",
+    rests_on=(THE_WEEK,),
+    say=lambda row: (
+        f"Limits were loosened {count(row['times'], 'time')}, by version {names([str(v) for v in row['versions']])}: "
+        f"{names(row['moves'])}.",
+    ),
+    missing=lambda _: (f"Limits loosened: {NOTHING}.",),
 )
 HELD = Template(
     name="security.held",
@@ -192,7 +203,7 @@ GROUP BY tenant, rule, mode""",
     say=_pages,
     missing=lambda of: (f"{of['tenant']}/{of['rule']}", str(of["mode"]), "0", "0", f"{NOTHING}: nothing was sent"),
 )
-SENTENCES = (PERMISSIONS, RIGHTS, APPROVALS, BLIND, FREEZE, HELD, QUOTAS, VERSIONS)
+SENTENCES = (PERMISSIONS, RIGHTS, APPROVALS, BLIND, FREEZE, HELD, QUOTAS, LOOSENED, VERSIONS)
 
 
 def _plan_sentences(week: Week) -> Iterable[Ask]:
