@@ -28,11 +28,12 @@ CREATE SETTINGS PROFILE IF NOT EXISTS aftermath_analyst SETTINGS
 CREATE ROLE IF NOT EXISTS aftermath_analyst;
 GRANT SELECT ON aftermath.* TO aftermath_analyst;
 
--- One tenant's analysts. Previews of unreadable messages have no tenant, so they are not theirs to see.
+-- One tenant's analysts. Previews of unreadable messages, and limits, have no tenant, so they are not theirs to see.
 CREATE ROLE IF NOT EXISTS aftermath_analyst_of_acme;
 GRANT SELECT ON aftermath.* TO aftermath_analyst_of_acme;
 REVOKE SELECT ON aftermath.dead_letters FROM aftermath_analyst_of_acme;
 REVOKE SELECT ON aftermath.dead_letter_replays FROM aftermath_analyst_of_acme;
+REVOKE SELECT ON aftermath.limits_loosened FROM aftermath_analyst_of_acme;
 
 CREATE QUOTA IF NOT EXISTS aftermath_analyst KEYED BY user_name
     FOR INTERVAL 1 hour MAX queries = 2000, read_rows = 20000000000, execution_time = 3600
