@@ -156,7 +156,7 @@ def walk_records(body: bytes, start: BatchStart) -> Columns | None:
     begins = np.array(found, dtype=np.int64)
     walker = Walker(data, begins, np.append(begins[1:], len(body)))
     lengths = walker.number()
-    walker.skip(1)  # attributes: none are in use
+    attributes = walker.skip(1)
     later, offsets = walker.number(), walker.number()
     key_sizes = walker.number()
     keys = walker.skip(np.maximum(key_sizes, 0))
@@ -164,7 +164,9 @@ def walk_records(body: bytes, start: BatchStart) -> Columns | None:
     values = walker.skip(np.maximum(value_sizes, 0))
     headers = walker.number()
     is_whole = walker.finish().all() and not headers.any() and lengths.min() >= 0 and (np.diff(offsets) > 0).all()
-    if not is_whole or offsets[0] < 0 or min(key_sizes.min(), value_sizes.min()) < -1:
+    if not is_whole or np.frombuffer(data, np.uint8)[attributes].any():  # attributes: none are in use
+        return None
+    if offsets[0] < 0 or min(key_sizes.min(), value_sizes.min()) < -1:
         return None
     is_appended = start.timestamp_type == 1
     timestamps = np.full(begins.size, start.newest_timestamp) if is_appended else later + start.timestamp

@@ -10,7 +10,7 @@ from sinks.clickhouse.rows import TIME
 from sinks.dead_letters import Letter, Place
 
 KNOWN = """
-SELECT DISTINCT topic, partition, offset FROM dead_letter_replays
+SELECT DISTINCT topic, partition, offset FROM dead_letter_replays FINAL
 WHERE topic IN {topics:Array(String)} AND offset BETWEEN {least:Int64} AND {most:Int64}
 """
 

@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS dead_letter_replays
     replayed_at DateTime64(6, 'UTC') COMMENT 'when, UTC, microseconds; written before it was sent' CODEC(Delta(8), ZSTD(1)),
     stored_at DateTime('UTC') DEFAULT now() COMMENT 'when this row was written'
 )
-ENGINE = MergeTree
+ENGINE = ReplacingMergeTree
 ORDER BY (topic, partition, offset, replayed_at)
 SETTINGS non_replicated_deduplication_window = 1000
-COMMENT 'Dead letters that somebody sent once more: an audit, append only.';
+COMMENT 'Dead letters that somebody sent once more: an audit. Read with FINAL.';

@@ -74,6 +74,7 @@ def test_a_batch_with_headers_or_another_number_of_records_is_left_to_aiokafka()
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=4),
     cut=st.integers(0, 4),
 )
+@example(items=[(0, None, None)], changes=[(1, 128)], cut=0)  # an attribute, of which there are none
 def test_of_broken_bytes_it_reads_nothing_that_aiokafka_does_not(
     items: list[Item], changes: list[tuple[int, int]], cut: int
 ) -> None:
