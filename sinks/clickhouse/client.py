@@ -35,6 +35,14 @@ PLAINER = {  # what a long chain of network errors comes down to
     "WRONG_VERSION_NUMBER": NO_TLS,
 }
 
+ACKNOWLEDGED = frozenset({"incidents", "acknowledgements"})
+ACKNOWLEDGE = """INSERT INTO incidents SETTINGS insert_deduplicate = 0
+SELECT i.* REPLACE (a.acknowledged_at AS acknowledged_at, a.acknowledged_by AS acknowledged_by)
+FROM (SELECT * FROM incidents FINAL WHERE has({ids:Array(String)}, incident_id)) AS i
+INNER JOIN (SELECT * FROM acknowledgements FINAL WHERE has({ids:Array(String)}, incident_id)) AS a
+    ON a.tenant = i.tenant AND a.incident_id = i.incident_id
+WHERE i.acknowledged_at IS NULL OR i.acknowledged_at != a.acknowledged_at"""
+
 
 class Client:
     """Made by `connect`. Every method raises ClickHouseError with a verdict."""
@@ -96,6 +104,18 @@ class Client:
             )
         except (DriverError, OSError) as error:
             raise _error(f"an INSERT into {table} failed", error) from error
+        if table in ACKNOWLEDGED:
+            self._acknowledge(frame["incident_id"].unique().to_list())
+
+    def _acknowledge(self, ids: list[str]) -> None:
+        """Put into rows of `incidents` who has them in hand, whichever of the two was written last.
+
+        The one is found in the log, the other is said by people, and they come by different topics.
+        """
+        try:
+            self._driver.command(ACKNOWLEDGE, parameters={"ids": ids})
+        except (DriverError, OSError) as error:
+            raise _error("incidents could not be marked as acknowledged", error) from error
 
     def close(self) -> None:
         """Give the connections back."""

@@ -5,7 +5,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 from pydantic import SecretStr
 
+from alerts.rules.samples import sample_incident
 from pipeline.embedded import Database
 from schemas.errors import ConfigurationError, Reason, Rejected
 from schemas.incidents import Attribution, Candidate, ContextGap, Evidence, Exhaustion, Incident
+from schemas.oncall import Acknowledgement
 from schemas.registry import newest
 from schemas.signals import Signal
 from schemas.usage import COLUMNS, KEY, SUMS, usage_of
@@ -477,3 +479,28 @@ def test_hostile_text_stays_text(migrated: Client, tenant: str) -> None:
     assert writer(migrated).write("agent_traces", frame, tenant) == []
     sql = "SELECT summary FROM agent_traces WHERE summary = {s:String}"
     assert migrated.query(sql, {"s": hostile}) == [{"summary": hostile}]
+
+
+@pytest.mark.parametrize("order", ["a revision, then who has it", "who has it, then a revision"])
+def test_an_incident_says_who_has_it_in_hand_in_its_own_row_and_keeps_it_over_revisions(
+    migrated: Client, tenant: str, order: str
+) -> None:
+    def revision(number: int) -> pl.DataFrame:
+        fields = {"incident_id": f"{tenant}-1", "tenant": tenant, "revision": number, "kind": "feedback_loop"}
+        return rows.incident_frame([sample_incident(fields)])
+
+    word = Acknowledgement(tenant, f"{tenant}-1", T0 + 7, "kim", "scaling back")
+    elsewhere = Acknowledgement(f"{tenant}_other", f"{tenant}-1", T0 + 9, "mo")
+    frames = [("incidents", revision(1)), ("acknowledgements", rows.acknowledgement_frame([word, elsewhere]))]
+    if order.startswith("who"):
+        frames.reverse()
+    for table, frame in (*frames, ("incidents", revision(2))):
+        assert writer(migrated).write(table, frame, f"{tenant} {table} {frame.row(0)}") == []
+    (found,) = migrated.query("SELECT * FROM incidents FINAL WHERE tenant = {t:String}", {"t": tenant})
+    assert (found["revision"], found["acknowledged_by"]) == (2, "kim")
+    assert found["acknowledged_at"] == NOON + timedelta(microseconds=7)
+
+    again = Acknowledgement(tenant, f"{tenant}-1", T0 + 8, "mo")
+    writer(migrated).write("acknowledgements", rows.acknowledgement_frame([again]), f"{tenant} again")
+    (found,) = migrated.query("SELECT * FROM incidents FINAL WHERE tenant = {t:String}", {"t": tenant})
+    assert found["acknowledged_by"] == "mo"
