@@ -82,7 +82,8 @@ class Heartbeat:
         except DependencyError as error:
             return str(error)
         if still:
-            return f"no progress for {self._said.still_after / MICROS:g} s: {', '.join(still)}"
+            seconds = self._said.still_after / MICROS
+            return f"no progress for {seconds:g} s, or none yet since this worker began: {', '.join(still)}"
         beat = Beat(self._settings.group_prefix, self._now(), self._said.interval, tuple(WATCHED))
         delivery = await self._receiver.beat(beat)
         return None if delivery.ok else f"{self._said.receiver}: {delivery.detail}"
