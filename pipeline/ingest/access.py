@@ -20,7 +20,8 @@ READS: Final = words(
     "get list read search find fetch query describe show view lookup look check count browse inspect explain grep glob "
     "select status stat head tail cat ls watch logs log diff compare retrieve load download ask calculate compute "
     "convert translate summarize summarise validate verify test ping resolve scan analyze analyse preview lint "
-    "wikipedia weather duckduckgo google web knowledge docs documentation metrics info time date history think"
+    "wikipedia weather duckduckgo google web knowledge docs documentation metrics info time date history think scroll "
+    "hover navigate goto screenshot wait sleep"
 )
 DESTROYS: Final = words(
     "delete remove destroy drop purge truncate kill terminate wipe erase evict drain uninstall revoke rm rmdir reset "

@@ -239,6 +239,10 @@ def test_access_is_declared_else_in_the_limits_else_guessed(
         ("kubernetes.scale", None, "provision"),
         ("update_ticket", None, "write"),
         ("HTTPGet", None, "read"),
+        ("browser_navigate", None, "read"),
+        ("scroll_down", None, "read"),
+        ("click", None, "write"),  # it may buy something
+        ("wait_and_delete", None, "destructive"),
         ("x", None, "write"),
         ("bash", "ls -la | wc -l", "read"),
         ("bash", "kubectl get pods", "read"),
