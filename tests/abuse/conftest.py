@@ -161,7 +161,7 @@ def canary(number: int) -> str:
 
 
 def planted() -> Iterator[dict[str, Any]]:
-    """The demo's story, each free text with a secret in front; equal texts get equal secrets, so loops stay loops."""
+    """The demo's story, each free text with a secret in front; equal texts and one tool get equal secrets: loops stay loops."""
     forms = list(payloads.secrets().values())
     known: dict[str, int] = {}
 
@@ -177,7 +177,8 @@ def planted() -> Iterator[dict[str, Any]]:
         for name in ("tool_args", "labels", "attributes", "expects"):
             if found.get(name) and isinstance(found[name], str) and found[name].startswith("{"):
                 content = json.loads(found[name])
-                number = known.setdefault(found[name], len(known))
+                about = str(found.get("tool_name") or found[name])  # a tool has one password, whatever it is asked
+                number = known.setdefault(about, len(known))
                 found[name] = json.dumps({"password": canary(number), **content})
         if found.get("previous_value"):
             found["previous_value"] = secret(found["previous_value"])

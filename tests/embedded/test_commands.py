@@ -48,7 +48,8 @@ def test_setup_creates_what_is_missing_once_and_doctor_is_content(
     checks = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert [(check["check"], check["level"]) for check in checks if not check["check"].startswith("group ")] == [
         ("settings", "ok"), ("defaults", "ok"), ("packages", "ok"), ("limits", "ok"),
-        ("alert rules", "ok"), ("routes", "ok"), ("owners", "ok"), ("receiver console", "warn"), ("Kafka", "ok"),
+        ("alert rules", "ok"), ("routes", "ok"), ("owners", "ok"), ("heartbeat", "warn"), ("receiver console", "warn"),
+        ("Kafka", "ok"),
         ("topics", "ok"), ("ClickHouse", "ok"), ("clock", "ok"), ("migrations", "ok"),
     ]  # fmt: skip
     groups = [check for check in checks if check["check"].startswith("group ")]
