@@ -2,7 +2,7 @@
 # (exact versions with hashes; one file that both uv and pip read), and again only when that file changes.
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
