@@ -1,10 +1,9 @@
 """Publishes `limits.yml` to `limits.v1`: what is new in it, checked against what is published."""
 
-from confluent_kafka import Producer
-
 from pipeline.core.limit_versions import Published, Refused, to_publish
 from pipeline.core.limits import Limits
 from pipeline.reaching import reach
+from pipeline.sending import Said, send
 from pipeline.settings import Settings
 from pipeline.stages.limits_log import LimitsLog
 from schemas.codecs.single import encode
@@ -20,19 +19,13 @@ def publish_limits(settings: Settings, limits: Limits, *, now: int, author: str)
         records = to_publish(limits, published(settings), now)
     except Refused as error:
         raise UsageError(f"The limits are not published: {error}.") from error
-    producer = Producer({**settings.kafka_connection.librdkafka(), "enable.idempotence": True, "log_level": 0})
-    failed = []
+    messages = []
     for record in records:
         fields = {name: getattr(record, name) for name in ("version", "effective_from", "document")}
-        producer.produce(
-            LIMITS.name,
-            encode("limits_version", {**fields, "author": author}),
-            f"*/{record.version}".encode(),
-            partition=0,
-            on_delivery=lambda error, _: failed.append(error) if error is not None else None,
-        )
-    if producer.flush(TIMEOUT_SECONDS) or failed:
-        raise DependencyError(f"Kafka did not take the limits ({failed or 'no answer'}); run the command again.")
+        value = encode("limits_version", {**fields, "author": author})
+        messages.append(Said(LIMITS.name, value, f"*/{record.version}".encode()))
+    if failed := send(settings.kafka_connection, messages):
+        raise DependencyError(f"Kafka did not take the limits ({failed}); run the command again.")
     return records
 
 

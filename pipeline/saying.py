@@ -2,30 +2,20 @@
 
 import asyncio
 
-from confluent_kafka import Producer
-
 from pipeline.kafka_connection import KafkaConnection
+from pipeline.sending import Said, send
 from pipeline.stages.read_back import read_whole_topic
 from schemas.errors import DependencyError
 from schemas.oncall import Acknowledgement, Silencing, decode_word, encode_word
 from schemas.topics import ONCALL
 
-TIMEOUT_SECONDS = 15.0
 Word = Silencing | Acknowledgement
 
 
 def say(connection: KafkaConnection, word: Word) -> None:
     """Returns when the broker has it. Raises DependencyError."""
-    producer = Producer({**connection.librdkafka(), "enable.idempotence": True, "log_level": 0})
-    failed = []
-    producer.produce(
-        ONCALL.name,
-        encode_word(word),
-        word.key,
-        on_delivery=lambda error, _: failed.append(error) if error is not None else None,
-    )
-    if producer.flush(TIMEOUT_SECONDS) or failed:
-        raise DependencyError(f"Kafka did not take it ({failed or 'no answer'}); say it again.")
+    if failed := send(connection, [Said(ONCALL.name, encode_word(word), word.key)]):
+        raise DependencyError(f"Kafka did not take it ({failed}); say it again.")
 
 
 def silences(connection: KafkaConnection) -> list[Silencing]:

@@ -11,16 +11,14 @@ import json
 from collections import Counter
 from dataclasses import asdict
 
-from confluent_kafka import Producer
-
 from pipeline.clock import now_micros
 from pipeline.commands.connection import kafka_to_use, writing_client
 from pipeline.kafka_connection import KafkaConnection
-from pipeline.player import partition_for
+from pipeline.sending import Said, send
 from pipeline.stages.read_back import read_whole_topic
 from schemas.codecs.single import decode
 from schemas.errors import DependencyError, UsageError
-from schemas.topics import BY_NAME, DEAD_LETTERS
+from schemas.topics import DEAD_LETTERS
 from sinks.clickhouse.letters import replayed, write_replays
 from sinks.dead_letters import Letter, letter_of, obstacle, preview_row
 
@@ -88,20 +86,12 @@ def _replay(kafka: KafkaConnection, found: list[Letter], args: argparse.Namespac
 
 def _send(kafka: KafkaConnection, letters: list[Letter]) -> None:
     """Raises DependencyError where the broker did not take one."""
-    producer = Producer(kafka.librdkafka() | {"enable.idempotence": True, "log_level": 0})
-    failed = []
-    for letter in letters:
-        producer.produce(
-            letter.topic,
-            letter.value,
-            letter.key,
-            partition=partition_for(letter.key or b"", BY_NAME[letter.topic].partitions),
-            headers=[(REPLAYED_FROM, "/".join(map(str, letter.place)).encode())],
-            on_delivery=lambda error, _: failed.append(error) if error is not None else None,
-        )
-        producer.poll(0)
-    if unsent := producer.flush(FLUSH_SECONDS) or len(failed):
+    messages = [
+        Said(letter.topic, letter.value, letter.key, ((REPLAYED_FROM, "/".join(map(str, letter.place)).encode()),))
+        for letter in letters
+    ]
+    if failed := send(kafka, messages, FLUSH_SECONDS):
         raise DependencyError(
-            f"Kafka did not take {unsent} of {len(letters)} ({failed[0] if failed else 'no answer'}); all of them have"
-            " their audit row: when Kafka is well, replay once more with --again."
+            f"Kafka did not take all of the {len(letters)} ({failed}); all of them have their audit row: when Kafka is"
+            " well, replay once more with --again."
         )

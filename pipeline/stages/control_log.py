@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 
-from confluent_kafka import Producer
-
 from pipeline.kafka_connection import KafkaConnection
+from pipeline.sending import Said, send
 from pipeline.stages.read_back import read_partitions
 from schemas.codecs.single import UnreadableError, decode, encode
 from schemas.controls import Control, ControlError, control_of
 from schemas.errors import DependencyError
 from schemas.topics import CONTROLS
-
-TIMEOUT_SECONDS = 15.0
 
 
 def known_controls(connection: KafkaConnection) -> list[Control]:
@@ -35,21 +32,8 @@ def known_controls(connection: KafkaConnection) -> list[Control]:
 
 def give(connection: KafkaConnection, controls: Sequence[Control]) -> None:
     """Write controls, and wait until Kafka has them. Raises DependencyError."""
-    producer = Producer(
-        connection.librdkafka()
-        | {
-            "enable.idempotence": True,
-            "partitioner": "murmur2_random",
-            "log_level": 0,
-        }
-    )
-    failed: list[str] = []
-    for control in controls:
-        producer.produce(
-            CONTROLS.name,
-            encode("control", control.as_record()),
-            control.key.encode(),
-            on_delivery=lambda error, _: failed.append(error.str()) if error is not None else None,
-        )
-    if producer.flush(TIMEOUT_SECONDS) or failed:
-        raise DependencyError(f"Kafka did not take the control ({failed or 'no answer'}): nothing is paused by it.")
+    messages = [
+        Said(CONTROLS.name, encode("control", control.as_record()), control.key.encode()) for control in controls
+    ]
+    if failed := send(connection, messages):
+        raise DependencyError(f"Kafka did not take the control ({failed}): nothing is paused by it.")
