@@ -9,6 +9,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
@@ -40,7 +42,7 @@ class Signal:
     @property
     def details(self) -> dict[str, Any]:
         """The evidence as an object."""
-        found: dict[str, Any] = json.loads(self.evidence)
+        found: dict[str, Any] = orjson.loads(self.evidence)
         return found
 
 

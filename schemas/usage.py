@@ -30,17 +30,19 @@ def usage_of(tenant: str, pane: int, source: str, sums: pl.DataFrame) -> Usage:
 
 
 def tables_of(usage: Iterable[Usage]) -> pl.DataFrame:
-    """The sums of several messages below each other."""
-    tables = [table_of(message) for message in usage]
-    return pl.concat(tables) if tables else pl.DataFrame(schema=PLACED)
+    """The sums of several messages below each other, with the columns `tenant`, `pane` and `source` in front.
 
-
-def table_of(usage: Usage) -> pl.DataFrame:
-    """The sums of a message, with the columns `tenant`, `pane` and `source` in front."""
-    sums = pl.read_ipc_stream(io.BytesIO(usage.table))
-    return sums.select(
-        pl.lit(usage.tenant).alias("tenant"),
-        pl.lit(usage.pane, dtype=pl.Int64).alias("pane"),
-        pl.lit(usage.source).alias("source"),
-        *COLUMNS,
-    )
+    Without a query: correlate asks for a few rows at a time, thousands of times, and each query costs 0.2 ms.
+    """
+    messages = list(usage)
+    tables = [pl.read_ipc_stream(io.BytesIO(message.table)) for message in messages]
+    if not tables:
+        return pl.DataFrame(schema=PLACED)
+    tables = [table if table.columns == list(COLUMNS) else table.select(*COLUMNS) for table in tables]
+    whole = pl.concat(tables)
+    for place, name in enumerate(("tenant", "pane", "source")):
+        values = [
+            getattr(message, name) for message, sums in zip(messages, tables, strict=True) for _ in range(sums.height)
+        ]
+        whole.insert_column(place, pl.Series(name, values, dtype=PLACED[name]))
+    return whole

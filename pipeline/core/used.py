@@ -1,8 +1,8 @@
 """What the agents of a tenant used in one pane, summed once for all detectors that ask."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import polars as pl
 
@@ -27,8 +27,33 @@ class Spent(NamedTuple):
     failed_runs: int  # of those, with an error
 
 
+class Row(NamedTuple):
+    """Sums of one combination of what was called, in one pane; the fields are columns of schemas.usage."""
+
+    agent_id: str
+    agent_version: str | None
+    task_type: str | None
+    operation: str
+    tool_name: str | None
+    target: str | None
+    calls: int
+    errors: int
+    refused: int
+    input_tokens: int
+    output_tokens: int
+    cached_input_tokens: int
+    duration_ms: int
+
+
+SUMS_FROM = Row._fields.index("calls")
+
+
 class Used:
-    """table: the sums as they came, with the columns of schemas.usage; most detectors need only those by agent."""
+    """table: the sums as they came, with the columns of schemas.usage; most detectors need only those by agent.
+
+    One query takes the sums together that no detector tells apart; what is left are some hundred rows at most, and to
+    sum those one by one takes less than a query for each who asks.
+    """
 
     def __init__(self, table: pl.DataFrame) -> None:
         self.table = table
@@ -43,22 +68,20 @@ class Used:
         return self.table.height > 0
 
     @cached_property
+    def rows(self) -> list[Row]:
+        """The table by what they say, summed over the rest (model, source), in no order."""
+        sums = self.table.group_by(Row._fields[:SUMS_FROM]).agg(pl.col(Row._fields[SUMS_FROM:]).sum())
+        return [Row(*values) for values in sums.rows()]
+
+    @cached_property
     def by_agent(self) -> list[Spent]:
         """In the order of agent, version and type of task."""
-        is_call, is_chat = pl.col("operation").is_in(COUNTED_CALLS), pl.col("operation") == "chat"
-        tokens = pl.col("input_tokens") - pl.col("cached_input_tokens") + pl.col("output_tokens")
-        sums = self.table.group_by("agent_id", "agent_version", "task_type").agg(
-            pl.col("calls").filter(is_call).sum().alias("calls"),
-            pl.col("errors").filter(is_call).sum().alias("errors"),
-            pl.col("calls").filter(is_chat).sum().alias("chats"),
-            pl.col("errors").filter(is_chat).sum().alias("failed_chats"),
-            pl.col("refused").filter(is_chat).sum().alias("refused_chats"),
-            pl.col("refused").filter(is_call & ~is_chat).sum().alias("refused_tools"),
-            tokens.filter(is_chat).sum().alias("tokens"),
-            pl.col("calls").filter(pl.col("operation") == "invoke_agent").sum().alias("runs"),
-            pl.col("errors").filter(pl.col("operation") == "invoke_agent").sum().alias("failed_runs"),
-        )
-        found = [Spent(*row) for row in sums.iter_rows()]
+        sums: dict[tuple[str, str | None, str | None], list[int]] = {}
+        for row in self.rows:
+            total = sums.setdefault((row.agent_id, row.agent_version, row.task_type), [0] * SUMMED)
+            for place, amount in _amounts(row):
+                total[place] += amount
+        found = [Spent(*who, *total) for who, total in sums.items()]
         return sorted(found, key=lambda spent: tuple(part or "" for part in spent[:3]))
 
     @cached_property
@@ -70,11 +93,35 @@ class Used:
                 found[spent.agent_id] = found.get(spent.agent_id, 0) + spent.calls
         return found
 
-    def callers(self, column: str) -> dict[str, dict[str, int]]:
+    def callers(self, what: Literal["tool_name", "target"]) -> dict[str, dict[str, int]]:
         """Tool or target -> agent -> calls, in their order; without those that have no name here."""
-        is_call = pl.col("operation").is_in(COUNTED_CALLS) & pl.col(column).is_not_null()
-        sums = self.table.filter(is_call).group_by(column, "agent_id").agg(pl.col("calls").sum())
+        sums: dict[tuple[str, str], int] = {}
+        for row in self.rows:
+            name = row.tool_name if what == "tool_name" else row.target
+            if name is not None and row.operation in COUNTED_CALLS:
+                sums[name, row.agent_id] = sums.get((name, row.agent_id), 0) + row.calls
         found: dict[str, dict[str, int]] = {}
-        for name, agent, calls in sums.sort(column, "agent_id").iter_rows():
-            found.setdefault(name, {})[agent] = calls
+        for name, agent in sorted(sums):
+            found.setdefault(name, {})[agent] = sums[name, agent]
         return found
+
+
+SUMMED = len(Spent._fields) - 3
+CALLS, ERRORS, CHATS, FAILED_CHATS, REFUSED_CHATS, REFUSED_TOOLS, TOKENS, RUNS, FAILED_RUNS = range(SUMMED)
+
+
+def _amounts(row: Row) -> Iterator[tuple[int, int]]:
+    """What a row adds, and to which sum."""
+    if row.operation == "invoke_agent":
+        yield RUNS, row.calls
+        yield FAILED_RUNS, row.errors
+    elif row.operation in COUNTED_CALLS:
+        yield CALLS, row.calls
+        yield ERRORS, row.errors
+        if row.operation == "chat":
+            yield CHATS, row.calls
+            yield FAILED_CHATS, row.errors
+            yield REFUSED_CHATS, row.refused
+            yield TOKENS, row.input_tokens - row.cached_input_tokens + row.output_tokens
+        else:
+            yield REFUSED_TOOLS, row.refused

@@ -186,21 +186,23 @@ def spacing_of(signal: Signal) -> int:
 
 def add_evidence(case: Case, signal: Signal) -> None:
     """Keep references, bounded: of one resource and kind of signal the first and the newest stay."""
-    for number, item in enumerate(signal.details.get("references", ())):
-        found = Evidence(**item)
-        kind = f"{signal.type}/{signal.details.get('reason') or signal.details.get('metric') or number}"
-        subject = found.resource or signal.session_id or ""
-        if signal.details.get("is_over"):
-            kind += "/over"
+    details = signal.details
+    about = details.get("reason") or details.get("metric")
+    over = "/over" if details.get("is_over") else ""
+    for number, item in enumerate(details.get("references", ())):
+        subject = item.get("resource") or signal.session_id or ""
+        kind = f"{signal.type}/{about or number}{over}"
         key = (subject, kind, "first")
-        if key in case.evidence and case.evidence[key].event_id != found.event_id:
+        if key in case.evidence and case.evidence[key].event_id != item["event_id"]:
             key = (subject, kind, "newest")
-        elif any(item.event_id == found.event_id and item.shows == found.shows for item in case.evidence.values()):
+        elif any(
+            (other.event_id, other.shows) == (item["event_id"], item["shows"]) for other in case.evidence.values()
+        ):
             continue
         if key not in case.evidence and len(case.evidence) >= MOST_EVIDENCE:
             _make_room(case, key)
         if key in case.evidence or len(case.evidence) < MOST_EVIDENCE:
-            case.evidence[key] = found
+            case.evidence[key] = Evidence(**item)
 
 
 def _make_room(case: Case, wanted: tuple[str, str, str]) -> None:

@@ -36,6 +36,7 @@ class Cases:
         self.all: list[Case] = []
         self._weak: list[Signal] = []
         self._problems: dict[str, life.Problem] = {}  # by fingerprint
+        self._changed: set[str] = set()  # cases that something happened to, until it is taken; empty between panes
 
     def twin(self, topology: Topology) -> "Cases":
         """A copy that lives on by itself, with the topology of its correlator."""
@@ -64,6 +65,16 @@ class Cases:
         self.all = [c for c in self.all if c.status == "open" or (c.resolved_at or 0) >= now - REOPENS_WITHIN]
         self._problems = life.known_still(self._problems, now)
 
+    def take_changed(self) -> list[Case]:
+        """Cases that may say something new: those of a place while open, since what is near them counts, the rest
+        where a signal joined or they ended."""
+        changed, self._changed = self._changed, set()
+        return [
+            case
+            for case in self.all
+            if case.incident_id in changed or (case.subject == "place" and case.status == "open")
+        ]
+
     def route(self, signal: Signal, now: int, is_another: IsAnother) -> None:
         """Let a signal join the case that it belongs to, or open one."""
         if signal.family == "symptom":
@@ -91,8 +102,7 @@ class Cases:
             if life.is_too_old(case, now):
                 self._open_session(signal, now, follows=case)
                 return
-            add_session_signal(case, signal)
-            self._close_if_over(case, now)
+            self._add_to_session(case, signal, now)
             return
         self._open_session(signal, now, follows=None)
 
@@ -102,10 +112,17 @@ class Cases:
         self._begin(case, now, follows)
         self._close_if_over(case, now)
 
+    def _add_to_session(self, case: Case, signal: Signal, now: int) -> None:
+        self._changed.add(case.incident_id)
+        add_session_signal(case, signal)
+        self._close_if_over(case, now)
+
     def _begin(self, case: Case, now: int, follows: Case | None) -> None:
         self._problems[case.fingerprint] = life.open_case(case, self._problems, follows)
+        self._changed.add(case.incident_id)
         if follows is not None:
             life.end_by(follows, case, now)
+            self._changed.add(follows.incident_id)
         self.all.append(case)
 
     def _close_if_over(self, case: Case, now: int) -> None:
@@ -147,6 +164,7 @@ class Cases:
         if not is_over:
             for other in others:
                 life.merge(other, case, now)
+                self._changed.add(other.incident_id)
         add_symptom(case, signal)
         self._take_weak(case)
         if not is_over and _is_enough(case.flare_up) and is_another(case, case.flare_up, case.paused_at):

@@ -226,9 +226,8 @@ class Correlator:
 
     def _revisions(self, now: int) -> list[Incident]:
         out = []
-        for case in self.cases.all:
-            if case.status == "open" or case.resolved_at == now:
-                out += self._revision(case, now)
+        for case in self.cases.take_changed():
+            out += self._revision(case, now)
         return out
 
     def _revision(self, case: Case, now: int) -> list[Incident]:

@@ -45,17 +45,22 @@ class Ledger:
 
         A newer one about the same ends it where it had no end of its own, or where the newer says that it is over.
         """
-        if not fact.valid_from <= at or (fact.valid_until is not None and fact.valid_until <= at) or is_over(fact):
+        if not _spans(fact, at) or is_over(fact):
             return False
         return not any(other.valid_from <= at and is_ended_by(fact, other) for other in self.facts.values())
 
-    def about(self, target: str, at: int, topology: Topology) -> list[Fact]:
+    def about(
+        self, target: str, at: int, topology: Topology, kinds: tuple[str, ...] = (*TELLING, *PASSING)
+    ) -> list[Fact]:
         """Facts in force at `at` in a scope that `target` belongs to or depends on, published or not yet."""
+        current = [fact for fact in self.facts.values() if fact.kind in kinds and _spans(fact, at)]
+        if not current:
+            return []
         depended_on = {scope_of(resource) for resource in topology.dependencies(target)}
         return sorted(
             (
                 fact
-                for fact in self.facts.values()
+                for fact in current
                 if (
                     topology.path(fact.resource, target).relation in IN_SCOPE
                     or _is_around(fact.resource, target, depended_on)
@@ -64,6 +69,11 @@ class Ledger:
             ),
             key=lambda fact: (fact.valid_from, fact.fact_id),
         )
+
+
+def _spans(fact: Fact, at: int) -> bool:
+    """Whether the moment lies in the interval that the fact gave itself."""
+    return fact.valid_from <= at and (fact.valid_until is None or fact.valid_until > at)
 
 
 def is_ended_by(fact: Fact, other: Fact) -> bool:
@@ -95,9 +105,8 @@ def is_frozen(action: Action, ledger: Ledger, topology: Topology) -> list[Fact]:
         return []
     return [
         fact
-        for fact in ledger.about(action.target, action.start_time, topology)
-        if fact.kind in ("freeze", "maintenance")
-        and fact.published_time <= action.start_time
+        for fact in ledger.about(action.target, action.start_time, topology, ("freeze", "maintenance"))
+        if fact.published_time <= action.start_time
         and (
             topology.path(fact.resource, action.target).relation in (Relation.SAME, Relation.OWNER)
             or (kind_of(fact.resource) == "namespace" and scope_of(fact.resource) == scope_of(action.target))

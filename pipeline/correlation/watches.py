@@ -71,25 +71,28 @@ class Watches:
                 family = topology.family(resource)
                 self.heard[family] = max(row.pane, self.heard.get(family, 0))
         symptoms = [_symptom(signal, topology) for signal in signals if _is_onset(signal)]
-        hit = {one.family for one in symptoms}
         self.symptoms = sorted(
             (one for one in [*self.symptoms, *symptoms] if one.began >= now - KEEP),
             key=lambda one: (one.began, one.resource, one.about, one.event_id),
         )[-MOST_SYMPTOMS:]
         self.open |= {action.span_id: action for action in actions}
         self.due = min([self.due, *map(_ends, actions)])
+        places = Places(topology)
         surplus = list(self.open.values())[: max(0, len(self.open) - MOST_OPEN)]
-        closed = [self._close(action, now, _downstream(action.target, topology)) for action in surplus]
-        came = {action.span_id for action in actions}
-        places: dict[str | None, list[str]] = {}
-        for action in list(self.open.values()):
-            if action.target not in places:
-                places[action.target] = _downstream(action.target, topology)
-            downstream = places[action.target]
-            # one that came late may be decided already
+        closed = [self._close(action, now, places.downstream(action.target)) for action in surplus]
+        closed += self._regressed(now, {action.span_id for action in actions}, {one.family for one in symptoms}, places)
+        self._forget()
+        return closed
+
+    def _regressed(self, now: int, came: set[str], hit: set[str], places: "Places") -> list[Watched]:
+        """Those that what is new decides: symptoms near an open write, or a write that came late."""
+        if not self.symptoms:
+            return []
+        closed = []
+        for action in [action for name, action in self.open.items() if hit or name in came]:
+            downstream = places.downstream(action.target)
             if (action.span_id in came or not hit.isdisjoint(downstream)) and self._new(action, downstream):
                 closed.append(self._close(action, now, downstream))
-        self._forget()
         return closed
 
     def advance(self, now: int, topology: Topology) -> list[Watched]:
@@ -99,7 +102,8 @@ class Watches:
         over = sorted(
             (action for action in self.open.values() if _ends(action) <= now), key=lambda a: (_ends(a), a.span_id)
         )
-        closed = [self._close(action, _ends(action), _downstream(action.target, topology)) for action in over]
+        places = Places(topology)
+        closed = [self._close(action, _ends(action), places.downstream(action.target)) for action in over]
         self.due = min(map(_ends, self.open.values()), default=NEVER_DUE)
         return closed
 
@@ -174,11 +178,22 @@ def _ends(action: Action) -> int:
     return action.end_time + LENGTH
 
 
-def _downstream(target: str | None, topology: Topology) -> list[str]:
-    if target is None:
-        return []
-    near = {topology.family(target)} | topology.dependencies(target) | topology.dependents(target)
-    return sorted({topology.family(resource) for resource in near})[:MOST_WATCHED]
+class Places:
+    """What is near each target, asked once: many writes of a pane are to the same few."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+        self._found: dict[str, list[str]] = {}
+
+    def downstream(self, target: str | None) -> list[str]:
+        """The families that are watched after a write to this target, in the order of their names."""
+        if target is None:
+            return []
+        if target not in self._found:
+            topology = self._topology
+            near = {topology.family(target)} | topology.dependencies(target) | topology.dependents(target)
+            self._found[target] = sorted({topology.family(resource) for resource in near})[:MOST_WATCHED]
+        return self._found[target]
 
 
 def _failing(action: Action, symptoms: Iterable[Symptom]) -> set[str]:

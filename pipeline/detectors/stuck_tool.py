@@ -12,8 +12,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from statistics import median
-
-import polars as pl
+from typing import NamedTuple
 
 from pipeline.core.evidence import usage_reference
 from pipeline.core.limits import Limits
@@ -31,7 +30,6 @@ OPENS_AT = 6.0
 LEAST_SPREAD = 0.2
 LEAST_MS = 120_000
 TOOLS = ("execute_tool", "retrieval")
-BY = ("tenant", "tool_name", "agent_id", "agent_version", "target")
 Key = tuple[str, str]
 
 
@@ -42,6 +40,17 @@ class Times:
     took: deque[int] = field(default_factory=lambda: deque(maxlen=CALLS))
 
 
+class Ended(NamedTuple):
+    """Tool calls of one agent, version and target that ended in a pane: how many, and milliseconds together."""
+
+    tool_name: str
+    agent_id: str
+    agent_version: str | None
+    target: str | None
+    calls: int
+    duration_ms: int
+
+
 def fresh() -> Memory[Key, Times]:
     """An empty memory."""
     return Memory(Times, KEEP)
@@ -49,21 +58,28 @@ def fresh() -> Memory[Key, Times]:
 
 def detect(used: Used, pane: int, pane_size: int, memory: Memory[Key, Times], limits: Limits) -> list[Signal]:
     """Judge the tool calls that ended in one pane, then learn from them; changes `memory`."""
-    if not used:
-        return []
-    ended = used.table.filter(pl.col("operation").is_in(TOOLS), pl.col("tool_name").is_not_null())
-    sums = ended.group_by(BY).agg(pl.col("calls", "duration_ms").sum())
     signals = []
-    for row in sorted(sums.iter_rows(named=True), key=lambda row: tuple(str(row[name]) for name in BY)):
-        seen = memory.get((row["tenant"], row["tool_name"]), pane)
-        can_be_stuck = len(seen.took) >= ENOUGH and row["duration_ms"] >= LEAST_MS  # together: so no call was longer
+    for ended in _ended(used):
+        seen = memory.get((used.tenant, ended.tool_name), pane)
+        can_be_stuck = len(seen.took) >= ENOUGH and ended.duration_ms >= LEAST_MS  # together: so no call was longer
         usual = median(seen.took) if can_be_stuck else None
-        longest = round(row["duration_ms"] - (row["calls"] - 1) * usual) if usual is not None else 0
+        longest = round(ended.duration_ms - (ended.calls - 1) * usual) if usual is not None else 0
         if usual is None or not _is_stuck(longest, max(1, usual), seen.took):
-            seen.took.append(row["duration_ms"] // row["calls"])
+            seen.took.append(ended.duration_ms // ended.calls)
             continue
-        signals.append(_signal(row, longest, usual, pane, pane_size, limits))
+        signals.append(_signal(used.tenant, ended, longest, usual, pane, pane_size, limits))
     return signals
+
+
+def _ended(used: Used) -> list[Ended]:
+    """In an order that does not depend on that of the rows."""
+    sums: dict[tuple[str, str, str | None, str | None], list[int]] = {}
+    for row in used.rows:
+        if row.tool_name is not None and row.operation in TOOLS:
+            total = sums.setdefault((row.tool_name, row.agent_id, row.agent_version, row.target), [0, 0])
+            total[0] += row.calls
+            total[1] += row.duration_ms
+    return [Ended(*of, *sums[of]) for of in sorted(sums, key=lambda of: tuple(map(str, of)))]
 
 
 def _is_stuck(longest: int, usual: float, took: deque[int]) -> bool:
@@ -73,18 +89,20 @@ def _is_stuck(longest: int, usual: float, took: deque[int]) -> bool:
     return math.log(longest / usual) >= OPENS_AT * max(spread, LEAST_SPREAD)
 
 
-def _signal(row: dict[str, str], longest: int, usual: float, pane: int, pane_size: int, limits: Limits) -> Signal:
+def _signal(tenant: str, ended: Ended, longest: int, usual: float, pane: int, pane_size: int, limits: Limits) -> Signal:
     end = pane + pane_size
     took, usually = format_span(longest * 1000), format_span(round(usual * 1000))
-    shows = f"a call of {row['tool_name']} took {took}, usually {usually}"
-    signal_id = stable_hash(*(row[name] for name in BY), "stuck_tool.slow", pane)
+    shows = f"a call of {ended.tool_name} took {took}, usually {usually}"
+    signal_id = stable_hash(
+        tenant, ended.tool_name, ended.agent_id, ended.agent_version, ended.target, "stuck_tool.slow", pane
+    )
     return Signal(
         signal_id=signal_id,
         type="stuck_tool.slow",
-        tenant=row["tenant"],
-        agent_id=row["agent_id"],
-        agent_version=row["agent_version"],
-        resource=row["target"],
+        tenant=tenant,
+        agent_id=ended.agent_id,
+        agent_version=ended.agent_version,
+        resource=ended.target,
         window_start=end - longest * 1000,
         window_end=end,
         detected_at=end,
@@ -94,7 +112,7 @@ def _signal(row: dict[str, str], longest: int, usual: float, pane: int, pane_siz
             {
                 "took_ms": longest,
                 "usual_ms": round(usual),
-                "tool": row["tool_name"],
+                "tool": ended.tool_name,
                 "references": [usage_reference(signal_id, end, shows)],
             }
         ),

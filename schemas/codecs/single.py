@@ -7,12 +7,14 @@ we write ourselves: events of the player, the internal records, incidents, notif
 *Strict* means: the fingerprint is one of `schemas/avro`, every length is checked against the bytes that are left
 before anything is allocated for it, a union index names a branch, a boolean is 0 or 1, numbers fit, text is UTF-8,
 and nothing is left over. fastavro alone takes a length of 2^40 at its word and does not look behind the last field.
+What has the usual form is read by `reading.py`, in one walk; the rest is walked here first, then read by fastavro.
 Ranges and closed sets are not judged here but on columns (`ranges.py`).
 """
 
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from operator import attrgetter
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import Any
 import fastavro
 
 from schemas import registry
+from schemas.codecs.reading import UnusualError, reader
 from schemas.codecs.writing import writer
 from schemas.errors import Reason
 from schemas.events import AgentSpan, ClusterEvent, MetricPoint
@@ -57,13 +60,16 @@ def encode(record_name: str, value: Mapping[str, Any], folder: Path = registry.F
 def decode(data: bytes, folder: Path = registry.FOLDER) -> tuple[str, dict[str, Any]]:
     """The record's name and its fields, resolved to the newest version. Raises UnreadableError."""
     schema = writer_of(data, folder)
-    check(data, schema)
     newest = registry.newest(schema.name, folder)
+    if newest is schema:
+        with suppress(UnusualError):
+            return schema.name, reader(schema)(data)
+    check(data, schema)
     stream = io.BytesIO(data)
     stream.seek(HEADER_BYTES)
-    reader = None if newest.fingerprint == schema.fingerprint else newest.parsed
+    resolved = None if newest.fingerprint == schema.fingerprint else newest.parsed
     try:
-        value: dict[str, Any] = fastavro.schemaless_reader(stream, schema.parsed, reader)
+        value: dict[str, Any] = fastavro.schemaless_reader(stream, schema.parsed, resolved)
     except UnicodeDecodeError as error:
         raise UnreadableError(
             Reason.INVALID_UTF8, f"text is not UTF-8 ({error.reason}); encode strings as UTF-8"
