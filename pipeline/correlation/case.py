@@ -195,9 +195,7 @@ def add_evidence(case: Case, signal: Signal) -> None:
         key = (subject, kind, "first")
         if key in case.evidence and case.evidence[key].event_id != item["event_id"]:
             key = (subject, kind, "newest")
-        elif any(
-            (other.event_id, other.shows) == (item["event_id"], item["shows"]) for other in case.evidence.values()
-        ):
+        elif any((e.event_id, e.shows) == (item["event_id"], item["shows"]) for e in case.evidence.values()):
             continue
         if key not in case.evidence and len(case.evidence) >= MOST_EVIDENCE:
             _make_room(case, key)
