@@ -2,7 +2,7 @@
 
 A control names its tenant and its agent exactly, and never all of them: nobody touches another tenant's agents.
 Version, tool and target are exact or `*`. The newest of a key counts; a pause ends by itself at `until`. With `probes`
-it is half open for as long again: one session at a time may try, and a new pause closes it.
+it is half open for as long again: one session may try (client/aftermath_client/probes.py), and a new pause closes it.
 """
 
 from collections.abc import Mapping

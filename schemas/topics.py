@@ -25,6 +25,7 @@ INCIDENTS = Topic("incidents.v1", 4)
 WATCHES = Topic("watches.v1", 4)
 NOTIFICATIONS = Topic("notifications.v1", 4, is_compacted=True)
 CONTROLS = Topic("agent.controls.v1", 4, is_compacted=True)
+PROBES = Topic("agent.probes.v1", 1)  # not compacted: who claimed first counts
 LIMITS = Topic("limits.v1", 1, is_compacted=True)  # one partition: versions have an order
 ONCALL = Topic("oncall.v1", 1, is_compacted=True)
 SNAPSHOTS = Topic("snapshots.v1", 4, is_compacted=True)
@@ -44,6 +45,7 @@ ALL = (
     WATCHES,
     NOTIFICATIONS,
     CONTROLS,
+    PROBES,
     ONCALL,
     LIMITS,
     SNAPSHOTS,

@@ -51,7 +51,7 @@ class Control:
         return ends_at is not None and now >= ends_at
 
     def is_half_open(self, now: int) -> bool:
-        """Whether the pause has ended and one session at a time may try."""
+        """Whether the pause has ended and one session of all processes may try."""
         return self.until is not None and now >= self.until and not self.is_over(now)
 
     def covers(self, version: str | None, tool: str | None, target: str | None) -> bool:
@@ -66,12 +66,14 @@ def control_of(record: dict[str, Any], key: str) -> Control | None:
     return control if control.key == key and ALL not in (control.tenant, control.agent_id) else None
 
 
-def holding(controls: Iterable[Control], now: int, version: str | None, tool: str | None, target: str | None) -> Any:
-    """The control that holds this call: one that is closed before one that is half open; None where none does."""
-    found = None
+def holding(
+    controls: Iterable[Control], now: int, version: str | None, tool: str | None, target: str | None
+) -> tuple[Control | None, list[Control]]:
+    """The control that holds this call whatever happens, None where none does; and those that are half open for it."""
+    half_open = []
     for control in controls:
         if control.covers(version, tool, target) and not control.is_over(now):
             if not control.is_half_open(now):
-                return control
-            found = control
-    return found
+                return control, []
+            half_open.append(control)
+    return None, sorted(half_open, key=lambda control: control.control_id)  # in every process in the same order

@@ -1,4 +1,4 @@
-"""The local copy of three topics (controls, facts, limits) and `Reader`, the thread that keeps it.
+"""The local copy of four topics (controls, facts, limits, probes) and `Reader`, the thread that keeps it.
 
 Only what is this tenant's, and of controls this agent's, is kept. Whoever asks never waits: what others see is replaced
 as a whole. The copy is *whole* when every partition was read to its end once; *heard* is when the broker answered last.
@@ -17,18 +17,19 @@ from aftermath_client.codec import UnreadableError, decode
 from aftermath_client.controls import Control, control_of
 from aftermath_client.facts import Facts
 from aftermath_client.limits import Versions
+from aftermath_client.probes import Rights
 
 log = logging.getLogger("aftermath_client")
 
-CONTROLS, FACTS, LIMITS = "agent.controls.v1", "facts.v1", "limits.v1"
-TOPICS = (CONTROLS, FACTS, LIMITS)
+CONTROLS, FACTS, LIMITS, PROBES = "agent.controls.v1", "facts.v1", "limits.v1", "agent.probes.v1"
+TOPICS = (CONTROLS, FACTS, LIMITS, PROBES)
 POLL_SECONDS = 0.5
 HEARD_EVERY = 2.0  # seconds between two questions to the broker
 MOST_CONTROLS = 1_000
 
 
 class LocalCopy:
-    """What this process knows of the three topics. `put` is called by one thread."""
+    """What this process knows of the four topics. `put` is called by one thread."""
 
     def __init__(self, tenant: str, agent_id: str) -> None:
         self.tenant = tenant
@@ -36,6 +37,7 @@ class LocalCopy:
         self.controls: tuple[Control, ...] = ()  # those that may hold this agent
         self.facts = Facts()
         self.limits = Versions()
+        self.probes = Rights()
         self.unreadable = 0
         self.is_whole = False
         self.heard_at = float("-inf")  # monotonic seconds
@@ -54,6 +56,8 @@ class LocalCopy:
                 self.facts.put(key, record)
             elif topic == CONTROLS:
                 self._control(key, record)
+            elif topic == PROBES:
+                self._probe(key, record, appended_at)
             elif record is not None and (fault := self.limits.add(record, appended_at)):
                 raise UnreadableError(fault)
         except (UnreadableError, KeyError, TypeError) as error:
@@ -65,6 +69,15 @@ class LocalCopy:
         if topic == FACTS:
             return f"{self.tenant}/"
         return f"{quote(self.tenant, safe='*')}/{quote(self.agent_id, safe='*')}/"
+
+    def _probe(self, key: str, record: dict[str, Any] | None, appended_at: int) -> None:
+        if record is None:
+            return
+        if key != probe_key(record) or (record["tenant"], record["agent_id"]) != (self.tenant, self.agent_id):
+            raise UnreadableError("a claim that is not of the agent its key names")
+        with self.changed:
+            self.probes.put(record, appended_at, monotonic())
+            self.changed.notify_all()
 
     def _control(self, key: str, record: dict[str, Any] | None) -> None:
         control = None if record is None else control_of(record, key)
@@ -78,6 +91,12 @@ class LocalCopy:
         with self.changed:
             self.controls = tuple(self._by_key.values())
             self.changed.notify_all()
+
+
+def probe_key(record: Mapping[str, Any]) -> str:
+    """What a claim stands under: all of one control are in one partition, and so in order."""
+    names = (record["tenant"], record["agent_id"], record["control_id"])
+    return "/".join(quote(name, safe="*") for name in names)
 
 
 class Reader:
@@ -117,11 +136,17 @@ class Reader:
             consumer.close()
 
     def _assign(self, consumer: Any) -> set[tuple[str, int]] | None:
-        """All partitions there are; None while the broker does not say, or a topic is missing."""
+        """All partitions there are; None while the broker does not say, or a topic is missing.
+
+        Without the topic of probes, of a cluster that was set up before there was one, nobody tries and all else holds.
+        """
         places = []
         try:
             for topic in TOPICS:
                 found = consumer.list_topics(topic, timeout=POLL_SECONDS * 4).topics[topic]
+                if topic == PROBES and found.error is not None:
+                    log.warning("%s cannot be read (%s): half open, no session tries", topic, found.error.str())
+                    continue
                 if found.error is not None or not found.partitions:
                     self._is_closing.wait(POLL_SECONDS)
                     return None

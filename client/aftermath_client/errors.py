@@ -19,13 +19,19 @@ class GuardError(Exception):
 
 
 class AgentPaused(GuardError):  # noqa: N818 - it is a state, and services catch it by that name
-    """reason, author: who paused it and why. until: microseconds UTC, None without an end."""
+    """reason, author: who paused it and why. until: microseconds UTC, None without an end.
 
-    def __init__(self, text: str, *, reason: str, author: str = "", until: int | None = None) -> None:
+    is_settling: it is half open, and this session has asked to be the one that tries.
+    """
+
+    def __init__(
+        self, text: str, *, reason: str, author: str = "", until: int | None = None, is_settling: bool = False
+    ) -> None:
         super().__init__(text)
         self.reason = reason
         self.author = author
         self.until = until
+        self.is_settling = is_settling
 
 
 class AgentHalted(AgentPaused):

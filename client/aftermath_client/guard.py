@@ -12,15 +12,18 @@ from contextvars import ContextVar, Token
 from typing import Any, Literal, Self
 
 from aftermath_client.clock import monotonic, now_micros
-from aftermath_client.controls import holding
-from aftermath_client.copies import LocalCopy, Reader
-from aftermath_client.errors import AgentHalted, AgentPaused, GuardBlind
+from aftermath_client.codec import encode
+from aftermath_client.controls import Control, holding
+from aftermath_client.copies import PROBES, LocalCopy, Reader, probe_key
+from aftermath_client.errors import AgentHalted, AgentPaused, GuardBlind, GuardError
 from aftermath_client.facts import Fact
 from aftermath_client.preflight import Preflight
+from aftermath_client.probes import Answer, Probing
 from aftermath_client.session import Session, Step
 from aftermath_client.spans import Sender, Spans
 
 LOOK_SECONDS = 0.1
+SETTLE_SECONDS = 3.0  # so long a call waits, while the agent is half open, until the log says who may try
 
 
 class Guard:
@@ -63,7 +66,7 @@ class Guard:
         self._longest_wait = longest_wait
         self._fails_closed = without_broker == "closed"
         self._blind_after = blind_after
-        self._probes: dict[str, str] = {}  # control -> the session that may try while it is half open
+        self.probing = Probing(self.copy.probes, self.identity, self._claim)
         self._lock = threading.Lock()
         self._current: ContextVar[Session | None] = ContextVar(f"aftermath session of {agent_id}", default=None)
         self._default: Session | None = None
@@ -71,7 +74,7 @@ class Guard:
         if kafka is not None:
             config = kafka_config or {}
             self._reader = Reader(self.copy, kafka, config)
-            self._sender = Sender(self.spans, kafka, config)
+            self._sender = Sender(self.spans, kafka, config, self._renew)
 
     # -- for the service
 
@@ -136,6 +139,7 @@ class Guard:
         if self._default is not None:
             self._default.close()
             self._default = None
+        self.probing.leave()
         left = len(self.spans) if self._sender is None else self._sender.close(timeout)
         if self._reader is not None:
             self._reader.close()
@@ -153,38 +157,48 @@ class Guard:
         """A call as limits.yml matches it."""
         return {**self.identity, "model": model, "tool_name": tool, "target": target}
 
-    def ask_controls(self, session_id: str, tool: str | None, target: str | None, now: int) -> None:
-        """Raises AgentPaused where this call is held now."""
+    def ask_controls(self, session_id: str, tool: str | None, target: str | None, now: int) -> list[str]:
+        """Raises AgentPaused where this call is held now; the half open controls that this session begins to try."""
         if self._fails_closed and self._is_blind():
             raise GuardBlind(
                 "The controls of this agent are not known: Kafka does not answer. The call is not made.",
                 reason="the broker does not answer",
             )
         if not self.copy.controls:
-            return
-        control = holding(self.copy.controls, now, self._version, tool, target)
-        if control is None or (control.is_half_open(now) and self._may_probe(control.control_id, session_id)):
-            return
-        cls, what = AgentPaused, "paused"
-        if control.until is None:
-            cls, what = AgentHalted, "halted"
-        elif control.is_half_open(now):
-            what = "paused: another session is trying whether it goes well"
-        raise cls(
-            f"This agent is {what}. By {control.author}: {control.reason}",
-            reason=control.reason,
-            author=control.author,
-            until=control.until,
-        )
+            return []
+        control, half_open = holding(self.copy.controls, now, self._version, tool, target)
+        if control is not None:
+            cls, what = (AgentHalted, "halted") if control.until is None else (AgentPaused, "paused")
+            raise cls(_says(what, control), reason=control.reason, author=control.author, until=control.until)
+        begun = []
+        for control in half_open:
+            is_new = not self.probing.tries(control.control_id, session_id)
+            answer = self.probing.ask(control.control_id, session_id)
+            if answer is not Answer.MAY:
+                what = "paused: another session is trying whether it goes well"
+                if answer is Answer.ASKING:
+                    what = "paused: one session may try, and it is not settled yet which"
+                raise AgentPaused(
+                    _says(what, control), reason=control.reason, author=control.author, until=control.until,
+                    is_settling=answer is Answer.ASKING,
+                )  # fmt: skip
+            if is_new:
+                begun.append(control.control_id)
+        return begun
 
-    def _may_probe(self, control_id: str, session_id: str) -> bool:
-        with self._lock:
-            return self._probes.setdefault(control_id, session_id) == session_id
+    def _claim(self, record: dict[str, Any]) -> None:
+        if self._sender is None:
+            self.copy.put(PROBES, probe_key(record), encode("probe", record), self.now())
+        else:
+            self._sender.claim(probe_key(record), record)
 
-    def leave(self, session_id: str) -> None:
-        """A session is over: another one may try where it did."""
-        with self._lock:
-            self._probes = {control: name for control, name in self._probes.items() if name != session_id}
+    def _renew(self) -> None:
+        now = self.now()
+        self.probing.renew({control.control_id for control in self.copy.controls if control.is_half_open(now)})
+
+    def is_settling(self, error: GuardError, waited: float) -> bool:
+        """Whether a held call waits, if only for a moment, to hear whether it may try."""
+        return isinstance(error, AgentPaused) and error.is_settling and waited < SETTLE_SECONDS
 
     def wait(self, error: AgentPaused, waited: float) -> float:
         """Wait a moment before a held call asks again; returns how long. Raises the error where it must not wait."""
@@ -201,6 +215,8 @@ class Guard:
         return LOOK_SECONDS
 
     def _must_wait(self, error: AgentPaused, waited: float) -> None:
+        if self.is_settling(error, waited):
+            return
         if not self._waits or isinstance(error, AgentHalted) or waited >= self._longest_wait:
             raise error
 
@@ -216,3 +232,7 @@ class Guard:
     def exit(self, token: Token[Session | None]) -> None:
         """The other way."""
         self._current.reset(token)
+
+
+def _says(what: str, control: Control) -> str:
+    return f"This agent is {what}. By {control.author}: {control.reason}"

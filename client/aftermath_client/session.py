@@ -88,7 +88,8 @@ class Session:
 
     def admit(self, step: "Step", now: int) -> None:
         """Whether a call may be made now; counts it where it may. Raises GuardError."""
-        self.guard.ask_controls(self.session_id, step.tool, step.target, now)
+        for control_id in self.guard.ask_controls(self.session_id, step.tool, step.target, now):
+            self.publish("decision", attributes={"guard": "trying", "control_id": control_id})
         limits = self.guard.copy.limits.in_force(now).of(self.guard.call_of(step.tool, step.target, step.model))
         if step.target is not None and step.access in ACTING:
             step.report = self.look(
@@ -162,7 +163,7 @@ class Session:
 
     def close(self, *, status: str = "ok", summary: str | None = None) -> None:
         """The run is over: publish its root span, and let another session try where one may."""
-        self.guard.leave(self.session_id)
+        self.guard.probing.leave(self.session_id)
         now = self.guard.now()
         self.publish(
             "invoke_agent", status=status, summary=summary, start_time=self._began, step=self.steps,
@@ -275,7 +276,7 @@ class Step:
         waited = 0.0
         while True:
             try:
-                return self._enter()
+                return self._enter(waited)
             except AgentPaused as error:
                 waited += self.session.guard.wait(error, waited)
 
@@ -283,16 +284,17 @@ class Step:
         waited = 0.0
         while True:
             try:
-                return self._enter()
+                return self._enter(waited)
             except AgentPaused as error:
                 waited += await self.session.guard.wait_async(error, waited)
 
-    def _enter(self) -> Self:
+    def _enter(self, waited: float) -> Self:
         now = self.session.guard.now()
         try:
             self.session.admit(self, now)
         except GuardError as error:
-            self.session.refused(self, error)
+            if not self.session.guard.is_settling(error, waited):
+                self.session.refused(self, error)
             raise
         self._began = now
         return self

@@ -1,12 +1,13 @@
 """Spans on their way to `agent.traces.v1`: a bounded queue, and the thread that empties it.
 
 `add` never waits: where the queue is full the span is dropped and counted. Encoding and sending happen in the thread.
+What a session that tries says (`agent.probes.v1`, probes.py) goes before the spans.
 """
 
 import logging
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaException, Producer
@@ -16,10 +17,12 @@ from aftermath_client.codec import encode
 
 log = logging.getLogger("aftermath_client")
 
-TRACES = "agent.traces.v1"
+TRACES, PROBES = "agent.traces.v1", "agent.probes.v1"
 MOST_WAITING = 10_000  # spans in the queue; librdkafka holds at most QUEUE_KB more
 QUEUE_KB = 16_384
 LOOK_SECONDS = 0.2
+RENEW_SECONDS = 1.0  # between two looks at what a session that tries goes on with
+MOST_CLAIMS = 100
 
 
 class Spans:
@@ -51,10 +54,15 @@ class Spans:
 
 
 class Sender:
-    """The thread that sends. `close` waits until the queue is empty, or as long as it is told."""
+    """The thread that sends. `close` waits until the queue is empty, or as long as it is told.
 
-    def __init__(self, spans: Spans, kafka: str, config: Mapping[str, Any]) -> None:
+    renew: called every second, by the same thread; what it claims is sent before any span that waits.
+    """
+
+    def __init__(self, spans: Spans, kafka: str, config: Mapping[str, Any], renew: Callable[[], None]) -> None:
         self.failed = 0
+        self._renew = renew
+        self._claims: deque[tuple[str, dict[str, Any]]] = deque(maxlen=MOST_CLAIMS)
         self._spans = spans
         self._producer = Producer(
             {
@@ -72,8 +80,19 @@ class Sender:
         self._thread = threading.Thread(target=self._run, name="aftermath guard spans", daemon=True)
         self._thread.start()
 
+    def claim(self, key: str, record: dict[str, Any]) -> None:
+        """Queue what a session that tries says; never waits."""
+        self._claims.append((key, record))
+
     def _run(self) -> None:
+        renewed_at = monotonic()
         while True:
+            if monotonic() - renewed_at >= RENEW_SECONDS:
+                renewed_at = monotonic()
+                self._renew()
+            while self._claims:
+                key, record = self._claims.popleft()
+                self._produce(PROBES, encode("probe", record), key.encode())
             span = self._spans.take()
             if span is None:
                 self._producer.poll(0)
@@ -90,9 +109,12 @@ class Sender:
             log.error("a span cannot be published: %s", error)
             return
         key = f"{span['tenant']}/{span.get('root_session_id') or span['session_id']}".encode()
+        self._produce(TRACES, value, key)
+
+    def _produce(self, topic: str, value: bytes, key: bytes) -> None:
         while True:
             try:
-                self._producer.produce(TRACES, value, key, on_delivery=self._report)
+                self._producer.produce(topic, value, key, on_delivery=self._report)
                 self._producer.poll(0)
                 return
             except BufferError:
@@ -102,7 +124,7 @@ class Sender:
                     return
             except KafkaException as error:
                 self.failed += 1
-                log.error("a span was not published: %s", error.args[0].str())
+                log.error("%s does not take what this service publishes: %s", topic, error.args[0].str())
                 return
 
     def _report(self, error: Any, _: Any) -> None:
@@ -112,7 +134,7 @@ class Sender:
     def close(self, timeout: float) -> int:
         """Send what waits; returns how many spans were left over."""
         end = monotonic() + timeout
-        while len(self._spans) and monotonic() < end:
+        while (len(self._spans) or self._claims) and monotonic() < end:
             self._is_closing.wait(0.01)
         self._is_closing.set()
         self._thread.join(max(0.1, end - monotonic()))

@@ -1,6 +1,9 @@
 """The circuit breaker on a real Kafka: an agent that loops is paused by a rule, looked at, and let go on."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -11,8 +14,11 @@ from aftermath_client import AgentPaused, Guard
 
 from pipeline.app import Pipeline
 from pipeline.cli import main
+from pipeline.clock import now_micros
 from pipeline.settings import Settings
-from schemas.times import MICROS
+from pipeline.stages.control_log import give
+from schemas.controls import Control, with_id
+from schemas.times import MICROS, MINUTE
 from sinks.clickhouse import migrations
 from sinks.clickhouse.client import connect_as_set, connect_writer
 from tests.services.clickhouse_server import RealClickHouse
@@ -31,6 +37,7 @@ action: {pause: 10m, mode: enforce}
 HOOK = "site-12/wordpress/hook/wp_head"
 WAIT_SECONDS = 60.0
 STEP_SECONDS = 0.2
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -135,3 +142,70 @@ async def test_a_looping_agent_is_paused_by_a_rule_inspected_and_resumed(
         left = await asyncio.to_thread(guard.close)
         await pipeline.stop(grace=10)
     assert left == 0
+
+
+PROCESS = """\
+import sys
+from aftermath_client import AgentPaused, Guard
+
+name, kafka = sys.argv[1:]
+with Guard(kafka, tenant="acme", agent_id="probed") as guard:
+    assert guard.ready(60)
+    print("ready", flush=True)
+    session = None
+    for line in sys.stdin:
+        if line.strip() == "end":
+            session.close()
+            print("ended", flush=True)
+            continue
+        session = session or guard.session(name)
+        try:
+            with session.step("search"):
+                print("tries", flush=True)
+        except AgentPaused as error:
+            print(f"held: {error}", flush=True)
+"""
+
+
+def test_half_open_one_session_of_three_processes_tries(settings: Settings) -> None:
+    now = now_micros()
+    control = Control(
+        tenant="acme", agent_id="probed", action="pause", author="rule:looping", reason="loops", at=now - 20 * MINUTE,
+        until=now - 1, probes=True,
+    )  # fmt: skip
+    give(settings.kafka_connection, [with_id(control)])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, f"session-{number}", settings.kafka], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": "client"}, cwd=ROOT,
+        )
+        for number in range(3)
+    ]  # fmt: skip
+
+    def tell(word: str, *numbers: int) -> list[str]:
+        """All at once; what each answers."""
+        pipes = [(processes[number].stdin, processes[number].stdout) for number in numbers]
+        for into, _ in pipes:
+            assert into is not None
+            into.write(f"{word}\n")
+            into.flush()
+        return [out.readline().strip() for _, out in pipes if out is not None]
+
+    try:
+        for process in processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        said = tell("try", 0, 1, 2)
+        first = said.index("tries")
+        others = [number for number in range(3) if number != first]
+        assert all("paused: another session is trying" in said[number] for number in others)
+        assert tell("try", first) == ["tries"]
+        assert tell("end", first) == ["ended"]
+        end = time.monotonic() + WAIT_SECONDS
+        while "tries" not in (said := tell("try", *others)):
+            assert time.monotonic() < end, said
+        assert sorted(text.split(":")[0] for text in said) == ["held", "tries"]
+    finally:
+        for process in processes:
+            process.communicate(timeout=30)
+    assert [process.returncode for process in processes] == [0, 0, 0]
