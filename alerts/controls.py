@@ -9,6 +9,7 @@ again for the same incident. What is only provisional, and incidents without an 
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal, Protocol
@@ -40,7 +41,7 @@ class RuleAction(BaseModel):
 
     pause: Annotated[int, BeforeValidator(_span)]  # microseconds
     mode: Literal["shadow", "enforce"] = "shadow"
-    per: Literal["agent", "agent_version", "target"] = "agent"
+    per: Literal["agent", "agent_version", "tool", "target", "tool_and_target"] = "agent"
 
 
 class ActingRule(Protocol):
@@ -86,11 +87,11 @@ def _control(rule_id: str, action: RuleAction, incident: Incident) -> Control | 
         if incident.agent_version is None:
             return None
         control = replace(control, agent_version=incident.agent_version)
-    elif action.per == "target":
-        target = _target(incident)
-        if target is None:
+    elif action.per != "agent":
+        narrowed = _narrowed(incident, action.per)
+        if narrowed is None:
             return None
-        control = replace(control, target=target)
+        control = replace(control, **narrowed)
     return with_id(control)
 
 
@@ -113,7 +114,18 @@ def _newest(incident: Incident) -> int:
     return max((item.event_time for item in incident.evidence if item.type in ("signal", "action")), default=0)
 
 
-def _target(incident: Incident) -> str | None:
-    """The resource that most of what it shows of the agent is about; of equals the first by name."""
-    found = [item.resource for item in incident.evidence if item.type in ("signal", "action") and item.resource]
-    return min(found, key=lambda name: (-found.count(name), name), default=None)
+PARTS = {"tool": ("tool_name",), "target": ("resource",), "tool_and_target": ("tool_name", "resource")}
+
+
+def _narrowed(incident: Incident, per: str) -> dict[str, str] | None:
+    """What most of what it shows of the agent is about; of equals the first by name. None where it names none."""
+    names = [
+        tuple(getattr(item, part) for part in PARTS[per])
+        for item in incident.evidence
+        if item.type in ("signal", "action")
+    ]
+    counted = Counter(name for name in names if all(name))
+    if not counted:
+        return None
+    most = min(counted, key=lambda name: (-counted[name], name))
+    return dict(zip((part.replace("resource", "target") for part in PARTS[per]), most, strict=True))

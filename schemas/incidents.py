@@ -50,6 +50,7 @@ class Evidence(Part):
     event_id: str
     event_time: int
     resource: str | None = None
+    tool_name: str | None = None  # of a call of an agent
     shows: str
 
     @field_serializer("event_time")

@@ -8,7 +8,14 @@ EvidenceType = Literal["signal", "symptom", "action", "fact", "change"]
 
 
 def reference(
-    row: dict[str, Any], topic: str, event_id: str, shows: str, *, kind: EvidenceType, resource: str | None
+    row: dict[str, Any],
+    topic: str,
+    event_id: str,
+    shows: str,
+    *,
+    kind: EvidenceType,
+    resource: str | None,
+    tool: str | None = None,
 ) -> dict[str, Any]:
     """The reference to one row of a frame; fields of `schemas.incidents.Evidence`, the time in microseconds."""
     return {
@@ -19,13 +26,15 @@ def reference(
         "event_id": event_id,
         "event_time": row["event_time"],
         "resource": resource,
+        "tool_name": tool,
         "shows": shows,
     }
 
 
 def span_reference(row: dict[str, Any], shows: str) -> dict[str, Any]:
     """The reference to an AgentSpan row."""
-    return reference(row, "agent.traces.v1", row["span_id"], shows, kind="signal", resource=row["target"])
+    tool = row.get("tool_name")
+    return reference(row, "agent.traces.v1", row["span_id"], shows, kind="signal", resource=row["target"], tool=tool)
 
 
 def usage_reference(signal_id: str, at: int, shows: str) -> dict[str, Any]:
@@ -37,4 +46,5 @@ def usage_reference(signal_id: str, at: int, shows: str) -> dict[str, Any]:
 def action_reference(action: Action, shows: str) -> dict[str, Any]:
     """The reference to an agent's action."""
     row = {"partition": action.partition, "offset": action.offset, "event_time": action.end_time}
-    return reference(row, action.topic, action.span_id, shows, kind="action", resource=action.target)
+    tool = action.tool_name
+    return reference(row, action.topic, action.span_id, shows, kind="action", resource=action.target, tool=tool)

@@ -37,17 +37,17 @@ class Seen:
     span_id: str
     offset: int
     detail: Call | None
-    cited: tuple[int, str | None, str] | None  # partition, target, and what it shows: what a reference to it needs
+    cited: tuple[int, str | None, str | None, str] | None  # what a reference to it needs: partition, tool, target, text
 
     @property
     def reference(self) -> dict[str, Any] | None:
         """The reference to its row, where that is known."""
         if self.cited is None:
             return None
-        partition, target, shows = self.cited
+        partition, tool, target, shows = self.cited
         row = {
             "partition": partition, "offset": self.offset, "span_id": self.span_id, "event_time": self.end,
-            "target": target,
+            "tool_name": tool, "target": target,
         }  # fmt: skip
         return span_reference(row, shows)
 
@@ -116,7 +116,7 @@ def seen_of(row: dict[str, Any], call: int, arguments: int, limits: Limits) -> S
         row["span_id"],
         row["offset"],
         call_of(row, volatile or ()),
-        (row["partition"], row["target"], _shows(row)),
+        (row["partition"], row["tool_name"], row["target"], _shows(row)),
     )
 
 

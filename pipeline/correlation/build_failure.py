@@ -230,6 +230,7 @@ def _cause_evidence(cause: Cause, changes: Iterable[Fact]) -> list[Evidence]:
         event_id=action.span_id,
         event_time=action.start_time,
         resource=action.target,
+        tool_name=action.tool_name,
         shows=f"{action.agent_id}: {cause.shows} -> {action.status}",
     )
     effects = [change for change in changes if candidates.is_effect_of(change, action)]

@@ -11,7 +11,8 @@ from alerts.rules.samples import sample_incident
 from schemas.controls import Control
 from schemas.incidents import Incident
 from schemas.times import MINUTE, format_time
-from tests.builders import at
+from tests.builders import at, span
+from tests.scenario import incidents
 
 RULE = {
     "id": "looping", "title": "An agent is looping", "when": {"kind": "feedback_loop"}, "mode": "page",
@@ -27,7 +28,7 @@ def incident(second: float, *, seen: float | None = None, **fields: Any) -> Inci
     """A revision of `second` whose newest evidence is of `seen`."""
     evidence = {
         "type": "signal", "topic": "t", "partition": 0, "offset": 0, "event_id": "e", "shows": "repeats",
-        "event_time": format_time(at(second if seen is None else seen)), "resource": "site/a/hook/b",
+        "event_time": format_time(at(second if seen is None else seen)), "resource": "site/a/hook/b", "tool_name": "write",
     }  # fmt: skip
     found = {
         "incident_id": "i-1", "tenant": "acme", "kind": "feedback_loop", "status": "open", "agent_id": "seo-agent",
@@ -49,7 +50,13 @@ def test_it_pauses_the_agent_from_the_revision_on_with_the_incident_as_the_reaso
 
 
 @pytest.mark.parametrize(
-    ("per", "key"), [("agent_version", "acme/seo-agent/7/*/*"), ("target", "acme/seo-agent/*/*/site/a/hook/b")]
+    ("per", "key"),
+    [
+        ("agent_version", "acme/seo-agent/7/*/*"),
+        ("tool", "acme/seo-agent/*/write/*"),
+        ("target", "acme/seo-agent/*/*/site/a/hook/b"),
+        ("tool_and_target", "acme/seo-agent/*/write/site/a/hook/b"),
+    ],
 )
 def test_it_may_hold_less_than_the_agent(per: str, key: str) -> None:
     [control] = decide([rule(per=per)], incident(30), {})
@@ -66,7 +73,24 @@ def test_what_is_over_unsure_or_nobodys_pauses_nobody(fields: dict[str, Any]) ->
 
 def test_without_a_version_or_a_target_there_is_nothing_narrower_to_hold() -> None:
     assert decide([rule(per="agent_version")], incident(30, agent_version=None), {}) == []
-    assert decide([rule(per="target")], incident(30, evidence=[]), {}) == []
+    for per in ("tool", "target", "tool_and_target"):
+        assert decide([rule(per=per)], incident(30, evidence=[]), {}) == []
+
+
+def test_it_holds_what_most_of_the_evidence_is_about_and_tool_and_target_of_the_same_call() -> None:
+    [one] = incident(30).evidence
+    calls = [("write", "page/a"), ("write", "page/b"), ("read", "page/c"), ("read", "page/c"), (None, "page/d")]
+    said = [
+        one.model_copy(update={"event_id": str(number), "tool_name": tool, "resource": target}).model_dump(mode="json")
+        for number, (tool, target) in enumerate([*calls, ("write", "page/e"), (None, "page/d"), (None, "page/d")])
+    ]
+    found = {
+        per: decide([rule(per=per)], incident(30, evidence=said), {})[0]
+        for per in ("tool", "target", "tool_and_target")
+    }
+    assert (found["tool"].tool_name, found["tool"].target) == ("write", "*")
+    assert (found["target"].tool_name, found["target"].target) == ("*", "page/d")
+    assert (found["tool_and_target"].tool_name, found["tool_and_target"].target) == ("read", "page/c")
 
 
 def test_while_it_holds_it_is_not_given_again_and_after_it_only_for_something_new() -> None:
@@ -108,3 +132,17 @@ def test_shadow_is_the_default_and_a_span_is_checked() -> None:
     for wrong in ("0m", "10", "soon", True, None):
         with pytest.raises(ValidationError):
             RuleAction.model_validate({"pause": wrong})
+
+
+def test_the_tool_of_a_loop_is_held_and_no_other_of_the_same_agent() -> None:
+    looping = [
+        span(
+            5 * n, span_id=f"s{n}", agent_id="seo-agent", tool_name="cms.write", target="site/a/hook/b",
+            tool_args='{"id": 7}', result_digest="r",
+        )
+        for n in range(8)
+    ]  # fmt: skip
+    reads = [span(n - 20, span_id=f"r{n}", agent_id="seo-agent", tool_name="cms.read") for n in range(9)]
+    [found] = [one for one in incidents([*looping, *reads]) if one.kind == "feedback_loop"]
+    [control] = decide([rule(per="tool_and_target")], found, {})
+    assert (control.agent_id, control.tool_name, control.target) == ("seo-agent", "cms.write", "site/a/hook/b")
