@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from schemas.controls import LONGEST_REASON, Control, with_id
+from schemas.controls import ALL, LONGEST_REASON, Control, with_id
 from schemas.incidents import Incident
 from schemas.times import MICROS, MINUTE
 
@@ -91,7 +91,7 @@ def _control(rule_id: str, action: RuleAction, incident: Incident) -> Control | 
         narrowed = _narrowed(incident, action.per)
         if narrowed is None:
             return None
-        control = replace(control, **narrowed)
+        control = replace(control, tool_name=narrowed[0], target=narrowed[1])
     return with_id(control)
 
 
@@ -114,18 +114,15 @@ def _newest(incident: Incident) -> int:
     return max((item.event_time for item in incident.evidence if item.type in ("signal", "action")), default=0)
 
 
-PARTS = {"tool": ("tool_name",), "target": ("resource",), "tool_and_target": ("tool_name", "resource")}
+def _narrowed(incident: Incident, per: str) -> tuple[str, str] | None:
+    """The tool and the target, or `*`, that most of what it shows of the agent is about; of equals the first by name.
 
-
-def _narrowed(incident: Incident, per: str) -> dict[str, str] | None:
-    """What most of what it shows of the agent is about; of equals the first by name. None where it names none."""
+    None where it names none.
+    """
     names = [
-        tuple(getattr(item, part) for part in PARTS[per])
+        (item.tool_name if "tool" in per else ALL, item.resource if "target" in per else ALL)
         for item in incident.evidence
         if item.type in ("signal", "action")
     ]
-    counted = Counter(name for name in names if all(name))
-    if not counted:
-        return None
-    most = min(counted, key=lambda name: (-counted[name], name))
-    return dict(zip((part.replace("resource", "target") for part in PARTS[per]), most, strict=True))
+    counted = Counter((tool, target) for tool, target in names if tool and target)
+    return min(counted, key=lambda name: (-counted[name], name), default=None)

@@ -35,6 +35,7 @@ class LocalCopy:
         self.tenant = tenant
         self.agent_id = agent_id
         self.controls: tuple[Control, ...] = ()  # those that may hold this agent
+        self.by_tool: Mapping[str, tuple[Control, ...]] = {}  # the same by the tool they name, or `*`
         self.facts = Facts()
         self.limits = Versions()
         self.probes = Rights()
@@ -90,6 +91,8 @@ class LocalCopy:
                 del self._by_key[min(self._by_key, key=lambda name: self._by_key[name].at)]
         with self.changed:
             self.controls = tuple(self._by_key.values())
+            names = {control.tool_name for control in self.controls}
+            self.by_tool = {name: tuple(c for c in self.controls if c.tool_name == name) for name in names}
             self.changed.notify_all()
 
 

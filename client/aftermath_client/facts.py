@@ -3,10 +3,16 @@
 The rules are those by which Aftermath judges afterwards what an agent did not know: facts of the resource itself, of
 what owns it, of what it depends on (two steps), of its namespace, and of a whole place it is in or depends on. Written
 by one thread, read by all: what others see is replaced as a whole.
+
+Most of what is posted is state (so many replicas, this image) that is old news: it is kept apart, by what it is about,
+so that asking costs by what there is to tell and not by what is known.
 """
 
+from bisect import insort
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from aftermath_client.clock import MINUTE
 
@@ -49,11 +55,23 @@ class Fact:
         is_known = self.published_time <= now and self.valid_from <= now
         return is_known and (self.valid_until is None or now < self.valid_until)
 
-    def is_news(self, now: int) -> bool:
-        """Whether an agent should know it now: a change is old after a while, unless it says until when it goes on."""
-        if self.kind in TELLING:
-            return True
-        return self.kind in CHANGES and (self.valid_until is not None or now - self.valid_from < FRESH)
+    @property
+    def is_telling(self) -> bool:
+        """Whether an agent should know it for as long as it holds."""
+        return self.kind in TELLING or (self.kind in CHANGES and self.valid_until is not None)
+
+    @property
+    def is_change(self) -> bool:
+        """Whether it is told while it is fresh: a change that does not say until when it goes on."""
+        return self.kind in CHANGES and self.valid_until is None
+
+
+Name = TypeVar("Name")
+Index = dict[Name, tuple[Fact, ...]]
+
+
+def _age(fact: Fact) -> tuple[int, str]:
+    return fact.valid_from, fact.fact_id
 
 
 class Facts:
@@ -61,8 +79,11 @@ class Facts:
 
     def __init__(self) -> None:
         self._posted: dict[str, Fact] = {}
-        self._by_place: dict[str, tuple[Fact, ...]] = {}
+        self._telling: Index[str] = {}  # by place
+        self._changes: Index[str] = {}  # by place
+        self._alike: Index[tuple[str, str]] = {}  # of one kind about one resource
         self._depends_on: dict[str, frozenset[str]] = {}
+        self._reached: dict[str, frozenset[str]] = {}  # answers of `dependencies`, until an edge comes or goes
         self.left_out = 0
 
     def __len__(self) -> int:
@@ -83,9 +104,12 @@ class Facts:
         if fact.kind == "dependency":
             on = self._depends_on.get(fact.resource, frozenset())
             self._depends_on[fact.resource] = on | {fact.value or ""}
+            self._reached = {}
         else:
-            for place in _places(fact.resource):
-                self._by_place[place] = (*self._by_place.get(place, ()), fact)
+            for index, name in self._where(fact):
+                kept = list(index.get(name, ()))
+                insort(kept, fact, key=_age)  # the newest last
+                index[name] = tuple(kept)
 
     def _drop(self, fact: Fact) -> None:
         if fact.kind == "dependency":
@@ -94,13 +118,28 @@ class Facts:
                 self._depends_on[fact.resource] = left
             else:
                 del self._depends_on[fact.resource]
+            self._reached = {}
             return
-        for place in _places(fact.resource):
-            kept = tuple(other for other in self._by_place[place] if other is not fact)
-            if kept:
-                self._by_place[place] = kept
+        for index, name in self._where(fact):
+            left_over = tuple(other for other in index[name] if other is not fact)
+            if left_over:
+                index[name] = left_over
             else:
-                del self._by_place[place]
+                del index[name]
+
+    def _where(self, fact: Fact) -> "list[tuple[Index[Any], Any]]":
+        found: list[tuple[Index[Any], Any]] = [(self._alike, (fact.kind, fact.resource))]
+        if fact.is_telling or fact.is_change:
+            index = self._telling if fact.is_telling else self._changes
+            found += [(index, place) for place in _places(fact.resource)]
+        return found
+
+    def _news(self, place: str, now: int) -> Iterator[Fact]:
+        yield from self._telling.get(place, ())
+        for change in reversed(self._changes.get(place, ())):
+            if now - change.valid_from >= FRESH:
+                return  # and so are all before it
+            yield change
 
     def about(self, target: str, now: int) -> list[Fact]:
         """What an agent should know of this resource now, oldest first."""
@@ -108,39 +147,42 @@ class Facts:
         own, whole = place_of(target), _whole_of(target)
         found: set[Fact] = set()
         for place in {own, whole, *(place_of(resource) for resource in on)}:
-            for fact in self._by_place.get(place, ()):
+            for fact in self._news(place, now):
                 if (
-                    fact.is_news(now)
-                    and self._holds(fact, now)
-                    and (
-                        place == whole
-                        or fact.resource in on
-                        or any(owns(resource, fact.resource) for resource in on)
-                        or (place == own and not self._only_depends(fact.resource, target))
-                        or (place != own and kind_of(fact.resource) in (*WIDE, None))
-                    )
-                ):
+                    place == whole
+                    or fact.resource in on
+                    or (place == own and not self._only_depends(fact.resource, target))
+                    or (place != own and kind_of(fact.resource) in (*WIDE, None))
+                    or (kind_of(fact.resource) in OWNED and any(owns(resource, fact.resource) for resource in on))
+                ) and self._holds(fact, now):
                     found.add(fact)
         return sorted(found, key=lambda fact: (fact.valid_from, fact.fact_id))
 
     def state(self, resource: str, kind: str, now: int) -> Fact | None:
         """The newest fact of this kind that holds for exactly this resource: its state, as far as it is known."""
-        facts = [
-            fact
-            for fact in self._by_place.get(place_of(resource), ())
-            if fact.resource == resource and fact.kind == kind and self._holds(fact, now)
-        ]
-        return max(facts, key=lambda fact: (fact.valid_from, fact.fact_id), default=None)
+        known = reversed(self._alike.get((kind, resource), ()))
+        return next((fact for fact in known if self._holds(fact, now)), None)
 
-    def dependencies(self, target: str) -> set[str]:
+    def dependencies(self, target: str) -> frozenset[str]:
         """What a resource depends on, at most two steps away, through what owns it too."""
+        answers = (
+            self._reached
+        )  # the same one from here on: an answer of before a change goes with the others of before
+        found = answers.get(target)
+        if found is None:
+            if len(answers) >= MOST_FACTS:
+                answers.clear()
+            found = answers[target] = self._walk(target)
+        return found
+
+    def _walk(self, target: str) -> frozenset[str]:
         found: set[str] = set()
         edge = {target, *self._owners(target)}
         for _ in range(MOST_HOPS):
             on = {other for one in edge for other in self._depends_on.get(one, ())}
             edge = on.union(*(self._owners(other) for other in on)) - found
             found |= edge
-        return found
+        return frozenset(found)
 
     def _only_depends(self, resource: str, target: str) -> bool:
         """Whether it depends on the target, and is not of the same owner: load reaches the target, no knowledge."""
@@ -159,11 +201,8 @@ class Facts:
         if fact.kind == "incident" or fact.valid_until is not None:
             return True
         return not any(
-            other.kind == fact.kind
-            and other.resource == fact.resource
-            and (fact.valid_from, fact.fact_id) < (other.valid_from, other.fact_id)
-            and other.valid_from <= now
-            for other in self._by_place.get(place_of(fact.resource), ())
+            _age(fact) < _age(other) and other.valid_from <= now
+            for other in self._alike.get((fact.kind, fact.resource), ())
         )
 
 
@@ -172,6 +211,7 @@ def place_of(resource: str) -> str:
     return "/".join(resource.split("/")[:2])
 
 
+@lru_cache(maxsize=MOST_FACTS)
 def kind_of(resource: str) -> str | None:
     """`deployment` of `prod-eu/checkout/deployment/cart`."""
     parts = resource.split("/")
@@ -180,7 +220,7 @@ def kind_of(resource: str) -> str | None:
 
 def owns(owner: str, resource: str) -> bool:
     """Whether Kubernetes would have given `resource` its name because `owner` made it."""
-    if kind_of(owner) not in OWNERS or kind_of(resource) not in OWNED or place_of(owner) != place_of(resource):
+    if kind_of(resource) not in OWNED or kind_of(owner) not in OWNERS or place_of(owner) != place_of(resource):
         return False
     prefix = owner.split("/", 3)[3] + "-"
     name = resource.split("/", 3)[3]

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 from aftermath_client.clock import monotonic, now_micros
 from aftermath_client.codec import encode
-from aftermath_client.controls import Control, holding
+from aftermath_client.controls import ALL, Control, holding
 from aftermath_client.copies import PROBES, LocalCopy, Reader, probe_key
 from aftermath_client.errors import AgentHalted, AgentPaused, GuardBlind, GuardError
 from aftermath_client.facts import Fact
@@ -164,9 +164,11 @@ class Guard:
                 "The controls of this agent are not known: Kafka does not answer. The call is not made.",
                 reason="the broker does not answer",
             )
-        if not self.copy.controls:
+        by_tool = self.copy.by_tool
+        about = by_tool.get(ALL, ()) + (by_tool.get(tool, ()) if tool is not None else ())
+        if not about:
             return []
-        control, half_open = holding(self.copy.controls, now, self._version, tool, target)
+        control, half_open = holding(about, now, self._version, tool, target)
         if control is not None:
             cls, what = (AgentHalted, "halted") if control.until is None else (AgentPaused, "paused")
             raise cls(_says(what, control), reason=control.reason, author=control.author, until=control.until)

@@ -27,6 +27,7 @@ MOST_READS = 64
 MOST_KNOWN = 256
 MOST_CALLS = 256  # different ones of which it is counted how often they were made
 LONGEST_NAME, LONGEST_TEXT = 512, 16_000
+as_json = json.JSONEncoder(sort_keys=True, default=str).encode  # made once: `dumps` makes one each time
 NOT_MADE = {AgentPaused: "agent_paused", LimitReached: "limit_reached", NotCleared: "not_cleared"}
 
 
@@ -157,7 +158,7 @@ class Session:
         span = {"event_time": now, "span_id": uuid.uuid4().hex[:16], "operation": operation, **self._fields, **fields}
         span.setdefault("start_time", span["event_time"])
         if attributes:
-            text = json.dumps(attributes, default=str)
+            text = as_json(attributes)
             span["attributes"] = text if len(text) <= LONGEST_TEXT else json.dumps({"guard": attributes["guard"]})
         self.guard.spans.add(span)
 
@@ -212,7 +213,7 @@ class Step:
         self.expects = expects
         self.context_facts = list(context_facts)
         self.model, self.provider = model, provider
-        self.args = None if args is None else json.dumps(args, sort_keys=True, default=str)
+        self.args = None if args is None else as_json(args)
         self.digest = f"{tool}\n{target}\n{self.args}"
         if len(self.digest) > LONGEST_NAME:
             self.digest = digest_of(self.digest)
@@ -233,7 +234,7 @@ class Step:
 
     def result(self, value: Any) -> None:
         """What came back: only its digest is published."""
-        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+        text = value if isinstance(value, str) else as_json(value)
         self.result_digest = digest_of(text)
 
     @property

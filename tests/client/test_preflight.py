@@ -214,3 +214,35 @@ def test_it_finds_what_aftermath_finds_afterwards(
     for item in several:
         facts.put(key_of(item), None)
     assert facts.about(target, at(0)) == []
+
+
+CHANGES = st.lists(
+    st.builds(
+        lambda name, kind, begins, lasts: fact(
+            name, kind, CART, begins, published=begins - 5, ends=None if lasts is None else begins + lasts, value=name
+        ),
+        st.text("ab", min_size=1, max_size=3), st.sampled_from(["deploy", "scale"]), st.integers(-1800, 60),
+        st.sampled_from([None, None, 60, 3600]),
+    ),
+    max_size=10, unique_by=lambda one: one.fact_id,
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(CHANGES, st.integers(0, 1200))
+def test_of_changes_the_newest_is_state_and_news_while_it_is_fresh(several: list[Fact], seconds: int) -> None:
+    facts, now = Facts(), at(seconds)
+    for item in several:
+        facts.put(key_of(item), {name: getattr(item, name) for name in Fact.__dataclass_fields__})
+    told = []
+    for kind in ("deploy", "scale"):
+        begun = [one for one in several if one.kind == kind and one.valid_from <= now]
+        lasting = [one for one in begun if one.valid_until is not None and now < one.valid_until]
+        newest = max(begun, key=lambda one: (one.valid_from, one.fact_id), default=None)
+        is_open = newest is not None and newest.valid_until is None
+        holds = sorted([*lasting, *([newest] if is_open else [])], key=lambda one: (one.valid_from, one.fact_id))  # type: ignore[list-item]
+        state = facts.state(CART, kind, now)
+        assert (state.fact_id if state else None) == (holds[-1].fact_id if holds else None)
+        told += [one for one in holds if one.valid_until is not None or now - one.valid_from < 15 * 60 * 1_000_000]
+    wanted = sorted(told, key=lambda one: (one.valid_from, one.fact_id))
+    assert [one.fact_id for one in facts.about(CART, now)] == [one.fact_id for one in wanted]
