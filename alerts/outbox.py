@@ -43,6 +43,7 @@ State = Literal["pending", "held", "failed", "dropped", "sent"]
 DONE = ("sent", "dropped")
 NO_LONGER = "no_longer"  # dropped while it was held, because its rule matched no more: it may match again
 TITLE_LENGTH = 500
+RESOLVED = "Resolved: "  # before the title of the end
 CHOICES: Mapping[str, tuple[str, ...]] = {
     "mode": get_args(Mode),
     "transition": get_args(Transition),
@@ -352,8 +353,8 @@ def _closing(opened: Notification, incident: Incident) -> Notification:
 def _over(transition: Transition, incident: Incident) -> str:
     """What stands before the title where the incident is over."""
     if transition == "resolved":
-        return "Withdrawn: " if incident.status == "withdrawn" else "Resolved: "
+        return "Withdrawn: " if incident.status == "withdrawn" else RESOLVED
     return "" if incident.status == "open" else "Already over: "
 
 
-__all__ = ["SHADOW", "Notification", "Outbox", "State", "Transition", "dedup_key"]
+__all__ = ["RESOLVED", "SHADOW", "Notification", "Outbox", "State", "Transition", "dedup_key"]

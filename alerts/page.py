@@ -1,24 +1,26 @@
 """What a page says, line by line, for a person who has just been woken.
 
-What broke and where, what did it and how sure we are, what the agent did not know, what it burned, what to do
-first, where to go on. Every line comes from the numbers of the incident; a line without a number is left out.
+What to do first, then what broke and where, what did it and how sure we are, what the agent did not know, what it
+burned, where to go on. Every line comes from the numbers of the incident; a line without a number is left out.
 Never money. Receivers put these lines into their own form: one test holds every form against a golden file.
 """
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from alerts.outbox import Notification
+from alerts.outbox import RESOLVED, Notification
 from alerts.plain_text import clip, plain
 from alerts.rules.fields import NO_GAP, number_text
 from alerts.rules.model import Rule
-from schemas.incidents import Incident
+from schemas.incidents import CLASS_TEXT, ContextGap, Incident
 from schemas.times import format_span, format_time
 
 FEW = 3  # entries of a list that are shown; the rest is counted
+LONGEST_AGENT = 100  # of a name that is put into a command
 INCIDENT = "{incident_id}"
 Told = Sequence[tuple[Notification, Incident]]  # what one message tells besides its first
 
@@ -74,13 +76,17 @@ class Pages:
     def of(self, notification: Notification, incident: Incident, others: Told = ()) -> Page:
         """The page of one message: its first alert whole, the others by their titles."""
         rule = self.rule(notification)
+        is_over = notification.transition == "resolved"
         links = tuple(self._addresses(incident, rule))
-        found = [*_lines(notification, incident, rule), ("and with it", _with_it(others)), *_end(incident, rule)]
+        found = [*_lines(incident), ("and with it", _with_it(others)), *_end(incident, rule)]
+        if not is_over and incident.status == "open":
+            found = [*_first(incident, rule), *found]
         if rule is not None and "runbook" not in dict(links):
             found.append(("runbook", rule.runbook))
+        title = notification.title.removeprefix(RESOLVED) if is_over else notification.title  # the headline says it
         return Page(
             headline=f"{notification.mode.upper()} {notification.severity} {notification.transition.upper()}",
-            title=plain(notification.title),
+            title=plain(title),
             lines=tuple((label, plain(text)) for label, text in found if text),
             links=links,
         )
@@ -97,47 +103,65 @@ class Pages:
             yield "runbook", f"{self._links.runbooks.rstrip('/')}/{rule.runbook}"
 
 
-def _lines(notification: Notification, incident: Incident, rule: Rule | None) -> Iterator[tuple[str, str]]:
+def _first(incident: Incident, rule: Rule | None) -> Iterator[tuple[str, str]]:
+    """What to do, before anything that is good to know."""
+    if rule is not None and rule.first_step:
+        yield "do first", rule.first_step
+    agent = plain(incident.agent_id or "")
+    if agent and len(agent) <= LONGEST_AGENT and incident.attribution.verdict not in ("infrastructure", "change"):
+        words = ["aftermath", "control", "pause", agent, "--tenant", plain(incident.tenant), "--for", "30m"]
+        yield "hold agent", shlex.join([*words, "--incident", incident.incident_id, "--why", "paged"])
+    yield "take it", f"aftermath incidents ack {incident.incident_id}"
+
+
+def _lines(incident: Incident) -> Iterator[tuple[str, str]]:
     yield "where", incident.scope or ""
-    yield "agent", " ".join(filter(None, (incident.agent_id, incident.agent_version)))
-    yield "since", _since(incident)
-    cause = incident.attribution
-    if cause.verdict != "undetermined":
-        yield "cause", f"{cause.verdict}, {cause.probability:.0%}"
-    if cause.ranked and cause.verdict not in ("infrastructure", "undetermined"):  # else nobody's change began it
-        first = cause.ranked[0]
-        resource = f" on {first.resource}" if first.resource else ""
-        yield "began with", f"{first.kind}{resource} at {format_time(first.event_time)}; {first.shows}".rstrip("; ")
-    yield (
-        "did not know",
-        _few([f"{gap.resource} ({gap.class_})" for gap in incident.context_gaps if gap.class_ not in NO_GAP]),
-    )
-    yield "missing limit", _few([f"{gap.gap} ({gap.component})" for gap in incident.governance_gaps])
     yield "hit", _few([hit.resource for hit in incident.blast_radius])
+    yield "since", _since(incident)
+    yield "cause", _cause(incident)
+    yield "not final", "provisional: a source has not spoken yet" if incident.provisional else ""
+    yield "agent", " ".join(filter(None, (incident.agent_id, incident.agent_version)))
+    yield "did not know", _few([_gap(gap) for gap in incident.context_gaps if gap.class_ not in NO_GAP], "; ")
+    yield "limits", _few([gap.gap for gap in incident.governance_gaps], "; ")
     if incident.exhaustion is not None:
         burned = incident.exhaustion
         calls = f"{number_text(burned.calls_percent_of_expected)}% of the calls needed"
         yield "burned", f"{calls}, {number_text(burned.unplanned_tokens)} unplanned tokens"
-    yield "what", incident.summary
-    if rule is not None and rule.first_step and notification.transition == "firing":
-        yield "do first", rule.first_step
+    yield "in short", incident.summary
+
+
+def _cause(incident: Incident) -> str:
+    """Who or what, how sure we are, and what it began with."""
+    cause = incident.attribution
+    if cause.verdict == "undetermined":
+        return "not determined: no change stands out"
+    said = f"{cause.verdict}, {cause.probability:.0%} sure"
+    if cause.verdict == "infrastructure" or not cause.ranked:  # then nobody's change began it
+        return said
+    first = cause.ranked[0]
+    lag = incident.started_at - first.event_time
+    before = f", {format_span(lag)} before" if lag > 0 else ""
+    return f"{said}: {first.shows or first.resource or first.kind} (at {format_time(first.event_time)}{before})"
+
+
+def _gap(gap: ContextGap) -> str:
+    return f"{gap.shows or gap.resource}: {CLASS_TEXT[gap.class_]}"
 
 
 def _end(incident: Incident, rule: Rule | None) -> Iterator[tuple[str, str]]:
-    provisional = ", provisional: a source has not spoken yet" if incident.provisional else ""
-    yield "incident", f"{incident.incident_id}, revision {incident.revision}{provisional}"
     yield "look", f"aftermath incidents show {incident.incident_id}"
     name = incident.incident_id.replace("\\", "\\\\").replace("'", "\\'")
-    yield "SQL", f"SELECT * FROM aftermath.timeline_of(incident_id = '{name}')"  # noqa: S608 - text to paste
+    yield "ask", f"SELECT * FROM aftermath.timeline_of(incident_id = '{name}')"  # noqa: S608 - text to paste
     if rule is not None:
-        yield "rule", rule.id
-        yield "owner", incident.owner or rule.owner
+        yield "why you", f"rule {rule.id}, owner {incident.owner or rule.owner}, revision {incident.revision}"
 
 
 def _since(incident: Incident) -> str:
-    if incident.resolved_at is None:
-        return format_time(incident.started_at)
-    return f"{format_time(incident.started_at)}, for {format_span(incident.resolved_at - incident.started_at)}"
+    began = format_time(incident.started_at)
+    if incident.resolved_at is not None:
+        return f"{began}, for {format_span(incident.resolved_at - incident.started_at)}"
+    seen = incident.detected_at - incident.started_at
+    return f"{began}, noticed {format_span(seen)} later" if seen > 0 else began
 
 
 def _with_it(others: Told) -> str:
@@ -146,9 +170,9 @@ def _with_it(others: Told) -> str:
     return "; ".join(titles) + more
 
 
-def _few(entries: list[str]) -> str:
+def _few(entries: list[str], between: str = ", ") -> str:
     more = f" and {len(entries) - FEW} more" if len(entries) > FEW else ""
-    return ", ".join(entries[:FEW]) + more
+    return between.join(entries[:FEW]) + more
 
 
 LENGTHS = (500, 200, 80)  # of a line, tried in this order until the message fits

@@ -9,21 +9,12 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import timedelta
 
-from schemas.incidents import Candidate, ContextGap, Evidence, Incident
+from schemas.incidents import CLASS_TEXT, Candidate, ContextGap, Evidence, Incident
 from schemas.resources import kind_of, name_of
 from schemas.times import EPOCH, MICROS, format_span
 from schemas.whatif import Healthy, WhatIf
 
 LABEL = 14  # width of the left column
-CLASS_TEXT = {
-    "never_queried": "never asked",
-    "stale_read": "read before it changed",
-    "read_failed": "asked, but the read failed",
-    "dropped": "read, then cut from its context",
-    "seen_not_used": "read, and acted against",
-    "unknowable": "published only afterwards: bad luck, not a gap",
-    "cannot_tell": "cannot tell from its reads",
-}
 DECISIVE = ("action", "change")
 MOST_LIMITS = 2  # of those that would have stopped it; all of them: `aftermath whatif`
 

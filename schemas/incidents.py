@@ -1,5 +1,6 @@
 """The incident as people and programs read it: nested, validated, one object a revision."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
@@ -108,6 +109,17 @@ class Exhaustion(Part):
     unplanned_cached_input_tokens: int
     unplanned_reasoning_tokens: int
     wall_time_seconds: float
+
+
+CLASS_TEXT: Mapping[str, str] = {  # how a person is told of it
+    "never_queried": "never asked",
+    "stale_read": "read before it changed",
+    "read_failed": "asked, but the read failed",
+    "dropped": "read, then cut from its context",
+    "seen_not_used": "read, and acted against",
+    "unknowable": "published only afterwards: bad luck, not a gap",
+    "cannot_tell": "cannot tell from its reads",
+}
 
 
 class ContextGap(Part):

@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from reports.incident import CLASS_TEXT, first_steps
+from reports.incident import first_steps
 from schemas.controls import Control
-from schemas.incidents import Incident
+from schemas.incidents import CLASS_TEXT, Incident
 
 LIST_FIELDS: Final = (
     "id", "kind", "status", "severity", "title", "scope", "owner", "agent_id", "verdict", "probability", "provisional",

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-from reports.incident import CLASS_TEXT
 from reports.postmortem.case import Case
 from reports.postmortem.model import Ask, Row, Template
 from reports.postmortem.section import Section
@@ -23,6 +22,7 @@ from reports.postmortem.wording import (
     names,
     resource,
 )
+from schemas.incidents import CLASS_TEXT
 
 UNTIL = "fromUnixTimestamp64Micro({until:Int64}, 'UTC')"
 BELIEF = Template(

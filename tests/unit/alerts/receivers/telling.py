@@ -34,10 +34,11 @@ INCIDENT = sample_incident(
         "scope": "prod-eu/checkout",
         "agent_id": "capacity-agent",
         "agent_version": "2.4.1",
-        "title": "capacity-agent broke prod-eu/checkout",
+        "title": 'cart-db and cart failed 3 min after capacity-agent: kubernetes.scale on deployment/cart {"replicas":24}',
+        "detected_at": "2026-03-02T10:03:35Z",
         "started_at": "2026-03-02T10:03:00Z",
         "updated_at": "2026-03-02T10:03:40Z",
-        "summary": "It scaled cart from 6 to 24 & <b>told nobody</b>.",
+        "summary": "24 pods of cart took all connections of cart-db & <b>its replica</b> fell behind.",
         "attribution": {
             "verdict": "agent",
             "probability": 0.93,
@@ -46,16 +47,26 @@ INCIDENT = sample_incident(
                     "kind": "agent_action",
                     "resource": "prod-eu/checkout/deployment/cart",
                     "event_time": "2026-03-02T10:00:00Z",
-                    "shows": "scaled from 6 to 24",
+                    "shows": 'kubernetes.scale on deployment/cart {"replicas":24}',
                 }
             ],
         },
         "exhaustion": {"calls_percent_of_expected": 517, "unplanned_tokens": 10_200_000},
         "context_gaps": [
-            {"resource": "prod-eu/checkout/statefulset/cart-db", "class": "never_queried"},
+            {
+                "resource": "prod-eu/checkout/statefulset/cart-db",
+                "class": "never_queried",
+                "shows": "maintenance on cart-db (half of the connections are reserved)",
+            },
             {"resource": "elsewhere", "class": "unknowable"},
         ],
-        "governance_gaps": [{"component": "kubectl", "gap": "approval"}],
+        "governance_gaps": [
+            {
+                "component": "capacity-agent",
+                "failure_point": "kubernetes.scale on deployment/cart",
+                "gap": "approval: requested, not granted",
+            }
+        ],
         "blast_radius": [{"resource": f"prod-eu/checkout/pod/cart-{number}"} for number in range(5)],
     }
 )

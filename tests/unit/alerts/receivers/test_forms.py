@@ -59,7 +59,7 @@ def test_every_form_says_what_on_call_needs_and_never_money() -> None:
     for path in files:
         text = path.read_text(encoding="utf-8")
         for needed in (
-            "capacity-agent broke prod-eu/checkout",
+            "cart-db and cart failed 3 min after capacity-agent",
             "critical",
             "93",
             "cart-db",

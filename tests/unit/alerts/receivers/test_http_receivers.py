@@ -37,7 +37,7 @@ async def test_a_beginning_and_its_end_are_taken_and_end_as_one(kind: type[Peer]
             assert list(peer.shown.values()) == [
                 {
                     "status": "resolved",
-                    "summary": "capacity-agent broke prod-eu/checkout (cause: agent, 93%; context gaps: 1)",
+                    "summary": PAGES.of(firing(), INCIDENT).title,
                 }
             ]
         case peers.Opsgenie():
