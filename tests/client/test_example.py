@@ -6,6 +6,7 @@ from types import ModuleType
 
 import aftermath_client
 import pytest
+from aftermath_client import AgentPaused
 
 from tests.client.building import a_guard, fact, hold, post, spans
 
@@ -51,7 +52,6 @@ def test_paused_it_stops_with_the_reason(example: ModuleType) -> None:
 
 
 def test_with_a_framework_what_was_refused_comes_back_to_the_model() -> None:
-    pytest.importorskip("pydantic_ai", reason="pydantic-ai-slim is not installed: it is no dependency")
     framework = load("pydantic_ai_agent")
     guard = a_guard(strict=True)
     assert framework.run(guard) == "Scaled cart to 24."
@@ -60,3 +60,8 @@ def test_with_a_framework_what_was_refused_comes_back_to_the_model() -> None:
     said = framework.run(guard)
     assert said.startswith("I did not scale.")
     assert "no changes now [fz-1]" in said
+    made = [span["tool_name"] for span in spans(guard) if span["operation"] == "execute_tool"]
+    assert made == ["read_metrics"]
+    hold(guard, 600, tool_name="read_metrics")
+    with pytest.raises(AgentPaused, match="writes the same hook"):  # nothing the model could do would help: it ends
+        framework.run(guard)
