@@ -111,9 +111,9 @@ def _as_process(program: str, config: Path) -> Iterator[Alertmanager]:
 
 
 @contextmanager
-def _in_docker() -> Iterator[Alertmanager]:
+def _in_docker(config: Path) -> Iterator[Alertmanager]:
     (port,) = free_ports(1)
-    mounted = {CONFIG: "/etc/alertmanager/alertmanager.yml"}
+    mounted = {config: "/etc/alertmanager/alertmanager.yml"}
     container = Container(IMAGE, environment={}, ports={9093: port}, files=mounted)
     try:
         container.start()

@@ -52,7 +52,7 @@ async def test_our_receiver_opens_updates_and_ends_an_alert(alertmanager: Alertm
         assert delivery.ok, delivery
     (alert,) = held()
     assert alert["labels"] == beginning.label_map
-    assert alert["annotations"]["what"] == "it scaled cart, and cart-db failed"
+    assert alert["annotations"]["in_short"] == "it scaled cart, and cart-db failed"
     assert alert["status"]["state"] in ("active", "unprocessed")
     outbox.record(replace(beginning, state="sent"))
     over = incident.model_copy(
