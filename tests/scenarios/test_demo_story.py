@@ -1,6 +1,8 @@
 """The story that the demo plays, against its expected outcome in pipeline/demo/expected.json."""
 
 import json
+import os
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from alerts.outbox import Outbox
 from alerts.rehearsal import rehearse
 from alerts.rules.files import SHIPPED, load_rules
 from pipeline.backtest import Backtest
+from pipeline.cli import main
 from pipeline.demo.healthy import all_events
 from pipeline.demo.recording import recording_of
 from pipeline.demo.story import story
@@ -21,6 +24,7 @@ from schemas.errors import Outcome
 from schemas.incidents import Incident
 from schemas.times import parse_time
 
+GOLDEN = Path(__file__).parent / "golden"
 DEMO = Path("pipeline/demo")
 EXPECTED = json.loads((DEMO / "expected.json").read_text())
 BY_NAME = {incident["name"]: incident for incident in EXPECTED["incidents"]}
@@ -34,6 +38,13 @@ def replay(events: Iterable[Mapping[str, Any]], limits: bool = True) -> Backtest
             backtest.read(chunk)
     backtest.finish()
     return backtest
+
+
+def golden(name: str, text: str) -> None:
+    """What is said, against what was read; UPDATE_GOLDEN=1 writes it anew."""
+    if os.environ.get("UPDATE_GOLDEN"):
+        (GOLDEN / name).write_text(text)
+    assert text == (GOLDEN / name).read_text()
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +161,34 @@ def test_a_rule_that_pages_for_everything_is_seen_before_it_wakes_anyone(played:
     found = compare(before, rehearse(louder, revisions))
     assert list(found.pages_by_day.values()) == [(2, 3)]
     assert [one.rule for one in found.added] == ["infrastructure_failure"]
+
+
+def test_the_command_shows_which_pages_a_change_of_the_rules_adds_and_takes(
+    played: Backtest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`aftermath rules backtest` as it is used before rules are changed; the golden text holds what on-call hears now."""
+    revisions = tmp_path / "revisions.jsonl"
+    revisions.write_text("".join(f"{one.model_dump_json(by_alias=True)}\n" for one in played.outcomes.revisions))
+    changed, silent = tmp_path / "changed", tmp_path / "silent"
+    for folder in (changed, silent):
+        shutil.copytree(SHIPPED, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__", "README.md"))
+    for path in silent.iterdir():
+        path.write_text(
+            path.read_text().replace("\nmode: page", "\nmode: shadow").replace("\nmode: ticket", "\nmode: shadow")
+        )
+    loud = changed / "infrastructure_failure.yml"
+    loud.write_text(loud.read_text().replace("mode: ticket", "mode: page"))
+    (changed / "feedback_loop.yml").unlink()
+
+    def said(*words: str, status: int) -> str:
+        assert main(["rules", "backtest", *words, "--against", str(SHIPPED)]) == status
+        return capsys.readouterr().out.replace(str(SHIPPED), "alerts/rules")
+
+    same = said(str(SHIPPED), str(revisions), status=0)
+    assert "added: none\nremoved: none" in same
+    golden("rules_backtest.txt", said(str(changed), str(revisions), status=1))
+    assert main(["rules", "backtest", str(SHIPPED), str(revisions), "--against", str(silent)]) == 1
+    golden("rules_in_force.txt", capsys.readouterr().out.replace(str(silent), "none"))
 
 
 def test_without_a_limits_file_the_incidents_have_the_same_ids(played: Backtest) -> None:

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from alerts.page import Pages
+from alerts.page import Page, Pages, fitted
 from pipeline.cli import parser
 from tests.unit.alerts.receivers.telling import INCIDENT, OVER, PAGES, firing, resolved
 
@@ -50,3 +50,21 @@ def test_what_cannot_be_told_is_said_so() -> None:
     cause = INCIDENT.attribution.model_copy(update={"verdict": "undetermined", "ranked": ()})
     assert lines(attribution=cause)["cause"] == "not determined: no change stands out"
     assert "runbook" not in dict(Pages().of(firing(), INCIDENT).lines)
+
+
+def test_a_page_that_was_shortened_says_so_and_one_that_fits_does_not() -> None:
+    page = PAGES.of(firing(), INCIDENT)
+    short = page.shortened(80)
+    assert short.lines[-1] == ("shortened", "lines are cut after 80 characters")
+    assert all(len(text) <= 80 for _, text in short.lines)
+    assert page.shortened(500) == page
+    tried: list[Page] = []
+
+    def make(one: Page) -> bytes:
+        tried.append(one)
+        return "".join(text for _, text in one.lines).encode()
+
+    assert len(fitted(page, make, 1_000)) <= 1_000
+    assert [one.lines[-1] for one in tried] == [page.lines[-1], page.shortened(200).lines[-1], short.lines[-1]][
+        : len(tried)
+    ]

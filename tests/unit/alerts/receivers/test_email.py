@@ -3,6 +3,7 @@
 import asyncio
 import email
 import email.policy
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
@@ -13,7 +14,7 @@ import pytest
 from alerts.receivers import Receiver, ReceiverConfig, build
 from alerts.receivers.email import EmailReceiver
 from schemas.errors import ConfigurationError
-from tests.unit.alerts.receivers.telling import INCIDENT, NOW, OVER, PAGES, WORST, firing, golden, resolved
+from tests.unit.alerts.receivers.telling import INCIDENT, NOW, OVER, PAGES, WORST, firing, golden, others, resolved
 
 
 class Relay:
@@ -30,6 +31,9 @@ class Relay:
             self.commands.append(line)
             said = next((answer for start, answer in self.answers.items() if line.upper().startswith(start)), None)
             if said == "hang up":
+                break
+            if said == "say nothing":
+                await reader.read()
                 break
             if line.upper().startswith("EHLO"):
                 writer.write((said or "250-relay\r\n250 SIZE 1000000").encode() + b"\r\n")
@@ -111,6 +115,37 @@ async def test_what_a_relay_answers_is_judged(command: str, answer: str, is_tran
         delivery = await receiver(port).send(firing(), INCIDENT)
     assert (delivery.ok, delivery.is_transient) == (False, is_transient)
     assert says in delivery.detail
+
+
+async def test_a_relay_that_says_nothing_is_left_after_the_time_out() -> None:
+    relay = Relay()
+    relay.answers["MAIL"] = "say nothing"
+    async with listening(relay) as port:
+        began = time.monotonic()
+        delivery = await receiver(port, timeout_seconds=0.3).send(firing(), INCIDENT)
+    assert (delivery.ok, delivery.is_transient) == (False, True)
+    assert "the conversation failed" in delivery.detail
+    assert time.monotonic() - began < 5
+
+
+async def test_a_mail_is_no_larger_than_configured_and_says_what_was_cut() -> None:
+    relay = Relay()
+    async with listening(relay) as port:
+        assert (await receiver(port, max_bytes=16_000).send(firing(WORST), WORST, others(9))).ok
+    (mail,) = relay.mails
+    text = mail.get_content()
+    assert len(text.encode()) <= 16_000
+    assert "…" in text
+
+
+async def test_the_same_alert_twice_has_one_message_id() -> None:
+    relay = Relay()
+    async with listening(relay) as port:
+        there = receiver(port)
+        for _ in range(2):
+            assert (await there.send(firing(), INCIDENT)).ok
+    first, again = relay.mails
+    assert first["Message-ID"] == again["Message-ID"]
 
 
 async def test_one_recipient_that_is_refused_is_named_by_number() -> None:
