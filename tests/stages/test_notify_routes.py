@@ -15,6 +15,7 @@ from alerts.routing.files import load_routes
 from alerts.rules.model import Rule
 from alerts.rules.samples import sample_incident
 from pipeline.clock import now_micros
+from pipeline.health import StageCollector
 from pipeline.settings import Settings
 from pipeline.stages.base import StageError
 from pipeline.stages.notify import Notify
@@ -123,9 +124,11 @@ async def test_a_group_is_told_at_once_a_silence_holds_and_a_restart_loses_nothi
     await until(lambda: any(record["reason"] == "silenced" for record in records(kafka)))
     # what is held keeps nobody's offsets back
     await until(lambda: kafka.committed(settings.group("notify"), INCIDENTS.name)[0] == 4)
+    scraped = StageCollector({"notify": stage}).collect()
+    (counted,) = [one for one in scraped if one.name == "aftermath_pages_not_sent"]
+    assert [(sample.labels, sample.value) for sample in counted.samples] == [({"reason": "silenced"}, 1)]
     assert await stage.stop()
     assert len(chat.told) == 2
-    assert stage.not_sent == {"silenced": 1}
 
     chat.refuses = True
     again, more_errors = a_stage(settings, chat, tmp_path)
