@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -146,8 +147,9 @@ async def test_a_looping_agent_is_paused_by_a_rule_inspected_and_resumed(
 
 PROCESS = """\
 import sys
-from aftermath_client import AgentPaused, Guard
+from aftermath_client import AgentPaused, Guard, probes
 
+probes.LEASE, probes.RENEW_EVERY = 4.0, 1.0  # else a test waits half a minute
 name, kafka = sys.argv[1:]
 with Guard(kafka, tenant="acme", agent_id="probed") as guard:
     assert guard.ready(60)
@@ -205,7 +207,17 @@ def test_half_open_one_session_of_three_processes_tries(settings: Settings) -> N
         while "tries" not in (said := tell("try", *others)):
             assert time.monotonic() < end, said
         assert sorted(text.split(":")[0] for text in said) == ["held", "tries"]
+        second, third = sorted(others, key=lambda number: said[others.index(number)] != "tries")
+        longer_than_a_lease = time.monotonic() + 6
+        while time.monotonic() < longer_than_a_lease:  # the one that lives renews it
+            tried, waits = tell("try", second, third)
+            assert (tried, waits[:4]) == ("tries", "held")
+            time.sleep(STEP_SECONDS)
+        processes[second].kill()
+        end = time.monotonic() + WAIT_SECONDS
+        while tell("try", third) != ["tries"]:
+            assert time.monotonic() < end, "what a dead process held is not free"
     finally:
         for process in processes:
             process.communicate(timeout=30)
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(process.returncode for process in processes) == [-signal.SIGKILL, 0, 0]

@@ -15,4 +15,6 @@ def test_what_a_rule_would_have_done_is_a_row_and_a_line_of_the_timeline() -> No
     assert control_frame([control])["mode"].to_list() == ["shadow"]
     (row,) = control_timeline_frame([control]).to_dicts()
     assert (row["tenant"], row["incident_id"]) == ("acme", "i-1")
-    assert row["shows"] == "in shadow, holding nobody: seo-agent tool cms.write paused for 10 min by rule:looping: loops"
+    assert (
+        row["shows"] == "in shadow, holding nobody: seo-agent tool cms.write paused for 10 min by rule:looping: loops"
+    )
