@@ -72,10 +72,10 @@ def settings(
     return made
 
 
-def loop(guard: Guard, ends: list[int]) -> AgentPaused:
+def loop(guard: Guard, ends: list[int], session: str = "seo-1") -> AgentPaused:
     """Write the same hook again and again, until it is held; when each write ended is added to `ends`."""
     deadline = time.monotonic() + WAIT_SECONDS
-    with guard.session("seo-1"):
+    with guard.session(session):
         while time.monotonic() < deadline:
             try:
                 with guard.chat("model-1") as call:
@@ -143,6 +143,37 @@ async def test_a_looping_agent_is_paused_by_a_rule_inspected_and_resumed(
         left = await asyncio.to_thread(guard.close)
         await pipeline.stop(grace=10)
     assert left == 0
+
+
+async def test_a_loop_that_returns_while_the_agent_is_half_open_is_paused_again(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "rules" / "looping.yml").write_text(RULE.replace("10m", "30s"))
+    guard = Guard(settings.kafka, tenant="acme", agent_id="seo-agent", agent_version="7")
+    pipeline = Pipeline(
+        settings, ("detect", "correlate", "notify", "archive", "record"), writer=lambda: connect_writer(settings)
+    )
+    try:
+        await pipeline.start()
+        await pipeline.ready()
+        assert await asyncio.to_thread(guard.ready, WAIT_SECONDS)
+        first = await asyncio.to_thread(loop, guard, [])
+        assert first.until is not None
+        end = time.monotonic() + WAIT_SECONDS
+        while guard.now() < first.until:  # the pause itself
+            assert time.monotonic() < end
+            await asyncio.sleep(0.2)
+        tried: list[int] = []
+        again = await asyncio.to_thread(loop, guard, tried, "seo-2")
+        assert again.until is not None
+        assert len(tried) >= 5  # it was let try, and looped
+        assert tried[-1] < first.until + 30 * MICROS  # and was held before the half open time was over
+        assert (again.author, again.is_settling) == ("rule:looping", False)
+        assert again.until > first.until
+        pipeline.check()
+    finally:
+        await asyncio.to_thread(guard.close)
+        await pipeline.stop(grace=10)
 
 
 PROCESS = """\
