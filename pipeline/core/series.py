@@ -39,7 +39,7 @@ HIGHER = 1.25  # of the height it has by nature
 FADES_OVER = 42 * 24 * HOUR  # to a third, so that what comes once a week stays known
 APART = 24 * HOUR  # harm is in the nature of a series only where it is seen on different days
 SLOWLY = 288.0  # points: over which spread and errors are learned
-CLIP = 4.0  # a point moves spread, errors and season by no more than so many spreads
+CLIP = 3.5  # a point moves spread, errors and season by no more than so many spreads
 CALM_ENDS_PEAK = 6  # points
 DAYS, WEEKS = 5.0, 3.0  # over which the hours of a day and of a week are learned
 

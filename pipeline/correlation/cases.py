@@ -8,7 +8,7 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.correlation import life
+from pipeline.correlation import agreement, life
 from pipeline.correlation.case import (
     BETWEEN,
     REOPENS_WITHIN,
@@ -22,7 +22,6 @@ from pipeline.correlation.topology import Relation, Topology, node_key
 from schemas.resources import scope_of
 from schemas.signals import Signal
 
-LEAST_WEAK = 3  # weak Kubernetes warnings, or series that jumped, that open an incident together
 # whether these symptoms, after a pause that began at a time, are another problem than the case
 IsAnother = Callable[[Case, Sequence[Signal], int], bool]
 JOINS = (Relation.SAME, Relation.OWNER, Relation.DEPENDENCY, Relation.DEPENDENT, Relation.SCOPE)
@@ -35,6 +34,7 @@ class Cases:
         self._topology = topology
         self.all: list[Case] = []
         self._weak: list[Signal] = []
+        self._noise: dict[str, agreement.Noise] = {}  # by scope
         self._problems: dict[str, life.Problem] = {}  # by fingerprint
         self._changed: set[str] = set()  # cases that something happened to, until it is taken; empty between panes
 
@@ -43,16 +43,18 @@ class Cases:
         twin = Cases(topology)
         twin.all = [_twin_of(case) for case in self.all]
         twin._weak = list(self._weak)
+        twin._noise = {scope: copy.copy(noise) for scope, noise in self._noise.items()}
         twin._problems = dict(self._problems)
         return twin
 
     def saved(self) -> Any:
         """For a snapshot."""
-        return {"all": self.all, "weak": self._weak, "problems": self._problems}
+        return {"all": self.all, "weak": self._weak, "noise": self._noise, "problems": self._problems}
 
     def restore(self, saved: Any) -> None:
         """The other way."""
-        self.all, self._weak, self._problems = saved["all"], saved["weak"], saved["problems"]
+        self.all, self._weak = saved["all"], saved["weak"]
+        self._noise, self._problems = saved["noise"], saved["problems"]
 
     @property
     def open(self) -> list[Case]:
@@ -61,7 +63,14 @@ class Cases:
 
     def forget(self, now: int, pane: int) -> None:
         """Drop what cannot matter any more. pane: its length, microseconds."""
-        self._weak = [signal for signal in self._weak if signal.window_end >= now - pause_after(signal) - pane]
+        waiting = [signal for signal in self._weak if signal.window_end >= now - pause_after(signal) - pane]
+        if len(waiting) < len(self._weak):
+            for signal in self._weak:
+                if signal.window_end < now - pause_after(signal) - pane:
+                    self._come_to_nothing(signal)
+            self._weak = waiting
+            oldest = now - agreement.FORGOTTEN
+            self._noise = {scope: noise for scope, noise in self._noise.items() if noise.at >= oldest}
         self.all = [c for c in self.all if c.status == "open" or (c.resolved_at or 0) >= now - REOPENS_WITHIN]
         self._problems = life.known_still(self._problems, now)
 
@@ -152,7 +161,7 @@ class Cases:
             return
         self._weak.append(signal)
         around = [other for other in self._weak if self._are_related(resource, other.resource or "")]
-        if _is_enough(around):
+        if self._is_enough(around):
             self._weak.remove(signal)
             self._open_place(signal, around, now, is_another)
 
@@ -167,7 +176,7 @@ class Cases:
                 self._changed.add(other.incident_id)
         add_symptom(case, signal)
         self._take_weak(case)
-        if not is_over and _is_enough(case.flare_up) and is_another(case, case.flare_up, case.paused_at):
+        if not is_over and self._is_enough(case.flare_up) and is_another(case, case.flare_up, case.paused_at):
             self._part(case, now)
 
     def _part(self, case: Case, now: int) -> None:
@@ -213,14 +222,23 @@ class Cases:
     def _are_related(self, one: str, two: str) -> bool:
         return self._topology.path(one, two).relation in JOINS
 
+    def _is_enough(self, signals: Sequence[Signal]) -> bool:
+        """Whether these, which are near to each other, open an incident."""
+        if any(signal.details.get("is_strong") for signal in signals):
+            return True
+        newest = max(signals, key=lambda signal: signal.window_end, default=None)
+        noise = self._noise.get(_scope(newest)) if newest else None
+        expected = noise.expected(newest.window_end, pause_after(newest)) if newest and noise else 0.0
+        return agreement.said_together(signals) >= agreement.needed(expected)
 
-def _is_enough(signals: Sequence[Signal]) -> bool:
-    """Whether these, which are near to each other, open an incident."""
-    return any(signal.details.get("is_strong") for signal in signals) or _distinct(signals) >= LEAST_WEAK
+    def _come_to_nothing(self, signal: Signal) -> None:
+        """A weak symptom that has waited in vain is noise of its scope."""
+        noise = self._noise.setdefault(_scope(signal), agreement.Noise(0.0, signal.window_end, signal.window_end))
+        noise.add(signal.window_end)
 
 
-def _distinct(signals: Sequence[Signal]) -> int:
-    return len({(signal.resource, signal.details.get("metric") or signal.details.get("reason")) for signal in signals})
+def _scope(signal: Signal) -> str:
+    return scope_of(signal.resource or "") or ""
 
 
 def _twin_of(case: Case) -> Case:

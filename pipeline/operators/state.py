@@ -16,6 +16,7 @@ from pipeline.core.runs import Loop, Run, Seen
 from pipeline.core.sameness import Call
 from pipeline.core.seasons import Season
 from pipeline.core.watch import Watch
+from pipeline.correlation.agreement import Noise
 from pipeline.correlation.board import Board
 from pipeline.correlation.case import Case
 from pipeline.correlation.facts import Ledger
@@ -44,8 +45,9 @@ CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
         Action, Ahead, Board, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Heard, Incident, Ledger,
-        Loop, Monologue, Problem, Pulse, Refusals, Ring, Run, Said, Season, Seen, Shown, Signal, Silence, Spending,
-        Streak, Symptom, Times, Topology, Totals, Trail, Transition, Usage, Usual, Version, Versions, Watch, Watches,
+        Loop, Monologue, Noise, Problem, Pulse, Refusals, Ring, Run, Said, Season, Seen, Shown, Signal, Silence,
+        Spending, Streak, Symptom, Times, Topology, Totals, Trail, Transition, Usage, Usual, Version, Versions, Watch,
+        Watches,
     )
 }  # fmt: skip
 

@@ -16,14 +16,16 @@ CART = "prod/shop/deployment/cart"
 
 
 def jump(seconds: float, metric: str, *, spacing: float = 15.0, is_over: bool = False, resource: str = CART) -> Signal:
-    """A weak symptom: a metric of one service has left what is usual for it."""
+    """A weak symptom: a metric of one service is four times as far from what is usual for it as it may be."""
     name, moment = f"{metric}-{seconds}-{is_over}", at(seconds)
     cited = {"type": "symptom", "topic": "system.metrics.v1", "partition": 0, "offset": 0, "event_id": name}
     cited |= {"event_time": moment, "resource": resource, "shows": name}
-    details = {"metric": metric, "labels": None, "is_over": is_over, "spacing_seconds": spacing, "references": [cited]}
+    details = {"metric": metric, "labels": None, "is_over": is_over, "spacing_seconds": spacing}
+    details |= {"limit": 5.0, "references": [cited]}
     return Signal(
         signal_id=name, type="symptom.spike", tenant="acme", scope="prod/shop", resource=resource,
         window_start=moment, window_end=moment, detected_at=moment + PANE, summary=name, evidence=json.dumps(details),
+        score=20.0,
     )  # fmt: skip
 
 
