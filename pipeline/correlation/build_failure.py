@@ -9,7 +9,7 @@ from pipeline.core.limits import Limits
 from pipeline.correlation import candidates
 from pipeline.correlation.attribution import Judged, judge
 from pipeline.correlation.candidates import Cause
-from pipeline.correlation.case import Case, failed_names, node_failed_first
+from pipeline.correlation.case import Case, failed_names, node_failed_first, unknown_since
 from pipeline.correlation.context import GAPS, context_gaps
 from pipeline.correlation.factors import Effect
 from pipeline.correlation.facts import Ledger, fact_evidence, is_frozen
@@ -142,6 +142,8 @@ def _summary(
         parts.append("verdict undetermined: no candidate explains it clearly better than the others")
     if around.unseen:
         parts.append("a source that tells of changes is silent, so another cause may not be in sight")
+    if unknown := unknown_since(case):
+        parts.append(f"whether it is over is not known: {unknown}")
     if action is not None and action.summary:
         parts.append(f"the agent believed: {action.summary[:200].rstrip('.')}")
     known = {fact.fact_id: fact for fact in around.ledger.facts.values()}

@@ -12,14 +12,14 @@ from pipeline.correlation.topology import Topology
 from schemas.incidents import Evidence, Transition
 from schemas.resources import kind_of, name_of
 from schemas.signals import Signal, stable_hash
-from schemas.times import MICROS, MINUTE
+from schemas.times import MICROS, MINUTE, format_time
 
 Subject = Literal["session", "agent", "place"]
 Series = tuple[str | None, str, str | None]  # resource, metric, labels
 QUIET = 5 * MINUTE
 WAITS = 5 * MINUTE  # for other symptoms, and two of its series' own steps at least
 MOST_TOGETHER = 40  # symptoms of a flare-up that are looked at
-LASTS = POINTS + 4  # points: after these the detector has said what became of an anomaly, or the series is silent
+LASTS = POINTS + 4  # points: after these the detector has said what became of an anomaly
 LASTS_AT_MOST = 24 * 60 * MINUTE
 REOPENS_WITHIN = 15 * MINUTE
 MOST_EVIDENCE = 100
@@ -52,6 +52,7 @@ class Case:
     symptoms: dict[str, int] = field(default_factory=dict)  # resource -> first symptom
     strong: set[str] = field(default_factory=set)  # resources with a strong symptom
     off: dict[Series, int] = field(default_factory=dict)  # series that are off -> until when that is known
+    silent: dict[Series, int] = field(default_factory=dict)  # series that sent nothing any more while they were off
     newest_onset: int = 0  # when the last symptom was said that is not the end of one
     flare_up: list[Signal] = field(default_factory=list)  # symptoms since the last pause, if there was one
     paused_at: int = 0  # the newest symptom before it
@@ -91,6 +92,7 @@ class Case:
                 self.symptoms[resource] = min(at, self.symptoms.get(resource, at))
         self.strong |= other.strong & self.symptoms.keys()
         self.off = other.off | self.off
+        self.silent = other.silent | self.silent
         for key, item in other.evidence.items():
             if key not in self.evidence and len(self.evidence) < MOST_EVIDENCE:
                 self.evidence[key] = item
@@ -151,8 +153,11 @@ def add_symptom(case: Case, signal: Signal) -> None:
     resource = signal.resource or ""
     if "metric" in details:
         series = (signal.resource, details["metric"], details["labels"])
+        case.silent.pop(series, None)
         if details["is_over"]:
             case.off.pop(series, None)
+            if details.get("is_silent"):
+                case.silent[series] = signal.window_start
         else:
             case.off[series] = signal.detected_at + min(LASTS_AT_MOST, LASTS * spacing_of(signal))
     if not details.get("is_over") and len(case.symptoms) < MOST_RESOURCES:
@@ -220,6 +225,15 @@ def node_failed_first(case: Case) -> bool:
     nodes = [at for resource, at in case.symptoms.items() if kind_of(resource) == "node"]
     others = [at for resource, at in case.symptoms.items() if kind_of(resource) != "node"]
     return bool(nodes) and min(nodes) <= min(others, default=min(nodes)) + MINUTE
+
+
+def unknown_since(case: Case) -> str:
+    """The metrics that were off when they fell silent, for a sentence; empty where none is."""
+    if not case.silent:
+        return ""
+    off = sorted({f"{metric} of {name_of(resource or '')}" for resource, metric, _ in case.silent})
+    shown = ", ".join(off[:3]) + (f" and {len(off) - 3} more" if len(off) > 3 else "")
+    return f"{shown} sent nothing any more, the first since {format_time(min(case.silent.values()))}"
 
 
 def failed_names(case: Case, topology: Topology) -> str:

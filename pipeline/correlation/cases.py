@@ -185,7 +185,7 @@ class Cases:
         self._begin(part := opened("place", first), now, follows=case)
         for signal in (first, *others):
             add_symptom(part, signal)
-        part.off = dict(case.off)
+        part.off, part.silent = dict(case.off), dict(case.silent)
 
     def _open_place(self, signal: Signal, around: Sequence[Signal], now: int, is_another: IsAnother) -> None:
         resource = signal.resource or ""
@@ -244,6 +244,6 @@ def _scope(signal: Signal) -> str:
 def _twin_of(case: Case) -> Case:
     """A copy of a case; what its collections hold is frozen, or replaced as a whole."""
     twin = copy.copy(case)
-    for name in ("sessions", "roots", "newest", "loops", "symptoms", "strong", "off", "flare_up", "evidence"):
+    for name in ("sessions", "roots", "newest", "loops", "symptoms", "strong", "off", "silent", "flare_up", "evidence"):
         setattr(twin, name, copy.copy(getattr(case, name)))
     return twin

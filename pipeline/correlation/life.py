@@ -15,7 +15,7 @@ correlate finds is a function of the log of events alone.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pipeline.correlation.case import REOPENS_WITHIN, Case
+from pipeline.correlation.case import REOPENS_WITHIN, Case, unknown_since
 from schemas.incidents import Transition
 from schemas.times import MINUTE, format_span
 
@@ -55,7 +55,8 @@ def resolve(case: Case, at: int) -> None:
     _must(case, "open")
     case.status, case.resolved_at = "resolved", at
     why = "its loop has ended" if case.is_over else f"quiet for {format_span(max(0, at - case.last_activity))}"
-    _add(case, Transition(at=at, type="resolved", shows=why))
+    unknown = unknown_since(case)
+    _add(case, Transition(at=at, type="resolved", shows=f"{why}; no all-clear: {unknown}" if unknown else why))
 
 
 def may_reopen(case: Case, now: int) -> bool:

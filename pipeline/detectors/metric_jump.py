@@ -4,39 +4,40 @@ Usual, and how far from it is too far, is learned for each series (pipeline/core
 anomaly, at its onset, and one when it is over; what is learned stands still in between, at most for 60 points: then the
 new level is the usual one. An onset must hold for half a minute: two points at 15 seconds, one at five minutes. It is a
 `spike` or a `drop` where a point by itself is beyond, a `level_shift` where only the mean of two or four is, or where
-it stayed.
+it stayed. Of a series that sends nothing any more while it is off `silent` is said: what is known of it ends there, and
+that is no all-clear. When it speaks again and is still off, it is told anew.
 
 What a metric is decides the scale it is judged on, and which side is bad (pipeline/core/scales.py). Cumulative counters
 are judged by their rate; a reset gives none. Where one side is harm to users, the same harm again on the same day is no
 habit of the series.
 
 rows    MetricPoint rows of closed panes, ordered, with `pane`
-memory  (tenant, resource, metric, labels) -> columns; 1.75 kB a series; leaves after 48 h of silence
+memory  (tenant, resource, metric, labels) -> columns; 1.75 kB a series, of one that is off its names, too; leaves after
+        48 h of silence
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pipeline.core import series as learned
-from pipeline.core.evidence import reference
+from pipeline.core.jumps import COLUMNS, Said, Silent, jump_signal, silent_signal
 from pipeline.core.limits import Limits
 from pipeline.core.panes import mix
 from pipeline.core.rows import Rows
 from pipeline.core.scales import LEAST_SPREAD, SHARE, kind_of_metric, off_scale, on_scale
 from pipeline.core.series import PEAK, POINTS, Bools, Floats
-from pipeline.core.sessions import Columns, SessionIndex, Slots, Times
-from schemas.resources import name_of, scope_of
-from schemas.signals import Signal, compact_json, stable_hash
-from schemas.times import MICROS, MINUTE, format_span
+from pipeline.core.sessions import BySlot, Columns, SessionIndex, Slots, Times
+from schemas.signals import Signal
+from schemas.times import MICROS, MINUTE
 
 KEEP = 48 * 60 * MINUTE
 HOLDS_FOR = 30 * MICROS
 MOST_HOLDING = 4  # points of an onset, however close they are
 CALM_ENDS = 2  # points in a row back at the usual level
 RESTS_FOR = 3 * MINUTE  # after an end: a relapse before must hold longer to be told
-COLUMNS = ("tenant", "resource", "metric", "labels", "unit", "value", "event_time", "pane", "partition", "offset")
+SILENT_AFTER = 10.0  # of its points that did not come
+LEAST_SILENCE, MOST_SILENCE = 5 * MINUTE, 24 * 60 * MINUTE
 
 # of the anomaly at hand; `began` is of the first point beyond, also before it is an onset
 ANOMALY: dict[str, tuple[str, int]] = {
@@ -50,6 +51,7 @@ ANOMALY: dict[str, tuple[str, int]] = {
     "rests": ("uint8", 0),  # calm points to go after an end
     "long": ("uint8", 0),  # points since the onset
     "run": ("uint8", 0),  # the run of points that showed it; above 0 a shift
+    "silent": ("uint8", 0),  # it was said that it sends nothing any more
 }
 
 
@@ -61,7 +63,9 @@ class SeriesMemory:
     def __init__(self) -> None:
         self.index = SessionIndex(KEEP)  # of series here
         self.series = Columns(**learned.SERIES, **ANOMALY)
+        self.off: BySlot = BySlot()  # slot -> the row of COLUMNS that was said last of a series that is off
         self.index.attach(self.series)
+        self.index.attach(self.off)
         self.kinds: dict[int, tuple[int, int]] = {}  # hash of metric and unit -> scale, side
 
     def __len__(self) -> int:
@@ -80,23 +84,6 @@ class SeriesMemory:
         self.index.restore(saved)
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """A row that a signal is due for. value, usual, spread: on the metric's own scale."""
-
-    place: int
-    said: str  # opens, closes or stays
-    value: float
-    usual: float
-    score: float
-    limit: float
-    direction: int
-    is_shift: bool
-    began: int
-    points: int
-    spacing: float
-
-
 def fresh(_: SessionIndex | None = None) -> SeriesMemory:
     """An empty memory."""
     return SeriesMemory()
@@ -106,24 +93,68 @@ def detect(rows: Rows, memory: SeriesMemory, limits: Limits) -> list[Signal]:
     """Judge every point, then learn from it; changes `memory`."""
     if not len(rows):
         return []
-    at = rows.ints("event_time")
+    at, panes = rows.ints("event_time"), rows.ints("pane")
+    all_panes = np.unique(panes)
+    was_off = np.fromiter(sorted(memory.off), np.int64, len(memory.off))
+    found: list[Said | Silent] = [*_fell_silent(memory.series, was_off, all_panes[:1])]
+    named = {one.slot: memory.off[one.slot] for one in found}  # a slot may get another series now
     keys = mix([rows.hashes(name) for name in ("tenant", "resource", "metric", "labels")])
     slots = memory.index.slots(keys, at)
     scales, sides = _kinds(rows, memory)
     values = rows.floats("value")
     is_cumulative = rows.equals("kind", "cumulative")
-    said: list[Said] = []
     for places in _rounds(slots):
-        found, moments = values[places], at[places]
+        points, moments = values[places], at[places]
         counted = is_cumulative[places]
         if counted.any():
-            found = _rates(memory.series, slots[places], found, moments, counted)
-            has_value = ~np.isnan(found)
-            places, found, moments = places[has_value], found[has_value], moments[has_value]
-        said += _round(memory.series, places, slots[places], moments, found, scales[places], sides[places])
+            points = _rates(memory.series, slots[places], points, moments, counted)
+            has_value = ~np.isnan(points)
+            places, points, moments = places[has_value], points[has_value], moments[has_value]
+        own = slots[places]
+        found += _fell_silent(memory.series, own, all_panes, panes[places])
+        found += _round(memory.series, places, own, moments, points, scales[places], sides[places])
+    found += _fell_silent(memory.series, np.flatnonzero(memory.series["is_open"]), all_panes)
+    return _signals(rows, found, named, memory, limits)
+
+
+def _fell_silent(series: Columns, slots: Slots, panes: Times, upto: Times | None = None) -> list[Silent]:
+    """Series that are off and sent nothing for too long by one of these panes, at the latest by the one in `upto`."""
+    is_asked = (series["is_open"][slots] > 0) & (series["silent"][slots] == 0)
+    slots = slots[is_asked]
+    if not slots.size:
+        return []
+    last = series["last_time"][slots]
+    spacing = series["spacing"][slots].astype(np.float64)
+    wait = np.clip(SILENT_AFTER * spacing, LEAST_SILENCE, MOST_SILENCE).astype(np.int64)
+    first = np.searchsorted(panes, last + wait)
+    is_silent = first < panes.size
+    shown = panes[np.minimum(first, panes.size - 1)]
+    if upto is not None:
+        is_silent &= shown <= upto[is_asked]
+    series["silent"][slots[is_silent]] = 1
+    chosen = zip(slots[is_silent].tolist(), last[is_silent].tolist(), shown[is_silent].tolist(), strict=True)
+    return [Silent(*one) for one in chosen]
+
+
+def _signals(
+    rows: Rows, found: list[Said | Silent], named: dict[int, dict[str, Any]], memory: SeriesMemory, limits: Limits
+) -> list[Signal]:
+    said = [one for one in found if isinstance(one, Said)]
     shown = rows.take(np.array([one.place for one in said], dtype=np.int64), COLUMNS) if said else None
-    named = shown.iter_rows(named=True) if shown is not None else ()
-    return [_signal(row, one, rows.pane_size, limits) for row, one in zip(named, said, strict=True)]
+    content = iter(shown.iter_rows(named=True) if shown is not None else ())
+    signals = []
+    for one in found:
+        if isinstance(one, Silent):
+            row = named.pop(one.slot, None) or memory.off[one.slot]
+            signals.append(silent_signal(row, one, rows.pane_size, limits))
+            continue
+        row = next(content)
+        signals.append(jump_signal(row, one, rows.pane_size, limits))
+        if one.said in ("opens", "speaks"):
+            memory.off[one.slot] = row
+        else:
+            memory.off.pop(one.slot, None)
+    return signals
 
 
 def _rounds(slots: Slots) -> list[Slots]:
@@ -184,6 +215,8 @@ def _round(
     series["long"][slots] = np.where(opens, 1, np.where(was_open, long, 0))
     series["direction"][slots] = np.where(opens, sign, series["direction"][slots])
     series["run"][slots] = np.where(opens, run, series["run"][slots])
+    speaks = (series["silent"][slots] > 0) & was_open & ~is_calm & ~stays
+    series["silent"][slots] = 0
     series["told"][slots] |= opens
     series["is_open"][slots] = is_open = (was_open | opens) & ~closes & ~stays
     learned.learn(series, slots, at, points, expected, verdict, ~is_open & ~is_beyond[0] & ~stays, side != 0)
@@ -197,14 +230,15 @@ def _round(
     if stays.any():
         learned.take_level(series, slots[stays])
     said = []
-    for number in np.flatnonzero(opens | closes | stays).tolist():
+    for number in np.flatnonzero(opens | closes | stays | speaks).tolist():
         slot, kind = int(slots[number]), int(scale[number])
         usual = float(expected.forecast[number])
         shown = int(run[number]) if opens[number] else 0
         said.append(
             Said(
+                slot,
                 int(places[number]),
-                "opens" if opens[number] else "closes" if closes[number] else "stays",
+                "opens" if opens[number] else "closes" if closes[number] else "stays" if stays[number] else "speaks",
                 float(values[number]),
                 off_scale(usual, kind, float(values[number])),
                 float(verdict.scores[shown, number]),
@@ -241,52 +275,3 @@ def _onsets(
     series["direction"][slots] = np.where(beyond > 0, sign, series["direction"][slots])
     series["beyond"][slots] = np.where(opens, 0, beyond)
     return opens, run
-
-
-def _signal(row: dict[str, Any], one: Said, pane_size: int, limits: Limits) -> Signal:
-    unit = f" {row['unit'].replace('{', '').replace('}', '')}" if row["unit"] and row["unit"] != "1" else ""
-    shows = f"{row['metric']} of {name_of(row['resource'])} {_verb(one)} {one.value:.4g}{unit}"
-    if one.said == "opens":
-        shows += f", usually {one.usual:.4g}{unit}"
-    elif one.said == "stays":
-        shows += f" for {format_span(row['event_time'] - one.began)}: that is its usual level from now on"
-    event_id = stable_hash(row["tenant"], row["resource"], row["metric"], row["labels"], row["event_time"])
-    shape = "level_shift" if one.is_shift or one.said == "stays" else "spike" if one.direction > 0 else "drop"
-    evidence = {
-        "metric": row["metric"],
-        "labels": row["labels"],
-        "value": one.value,
-        "usual": one.usual,
-        "direction": one.direction,
-        "limit": round(one.limit, 2),
-        "points": one.points,
-        "spacing_seconds": round(one.spacing, 1),
-        "is_over": one.said != "opens",
-        "is_usual_now": one.said == "stays",
-        "references": [reference(row, "system.metrics.v1", event_id, shows, kind="symptom", resource=row["resource"])],
-    }
-    return Signal(
-        signal_id=stable_hash("symptom.metric", event_id, one.said),
-        type=f"symptom.{shape}",
-        tenant=row["tenant"],
-        scope=scope_of(row["resource"]),
-        resource=row["resource"],
-        window_start=one.began if one.said == "opens" else row["event_time"],
-        window_end=row["event_time"],
-        detected_at=row["pane"] + pane_size,
-        score=round(one.score, 2),
-        severity="warning",
-        summary=shows,
-        evidence=compact_json(evidence),
-        rule_version=limits.rule_version,
-    )
-
-
-def _verb(one: Said) -> str:
-    if one.said == "closes":
-        return "is back to"
-    if one.said == "stays":
-        return "stays at"
-    if one.is_shift:
-        return "shifted up to" if one.direction > 0 else "shifted down to"
-    return "rose to" if one.direction > 0 else "fell to"

@@ -1,6 +1,7 @@
 """Symptoms that become a failure: how long weak ones wait for each other, and what is kept of very many."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -124,6 +125,32 @@ def test_an_incident_is_open_as_long_as_a_metric_is_off_and_no_longer_than_it_wo
     silent.apply(at(0), three(0, CART, spacing=60.0))
     (over,) = silent.advance(at(3 * 3600))
     assert over.resolved_at == at(cases.LASTS * 60) + PANE
+
+
+def silent(seconds: float, since: float, metric: str) -> Signal:
+    """A metric that was off sends nothing any more."""
+    one = jump(seconds, metric, is_over=True)
+    details = one.details | {"is_silent": True}
+    return replace(one, type="symptom.silent", window_start=at(since), evidence=json.dumps(details))
+
+
+def test_an_incident_whose_metrics_fell_silent_ends_soon_after_and_without_an_all_clear() -> None:
+    tenant = Correlator("acme", PANE, Limits())
+    tenant.apply(at(0), three(0, CART, spacing=15.0))
+    (said,) = tenant.apply(at(400), [silent(400, 60, "latency"), jump(400, "errors", is_over=True)])
+    assert "Whether it is over is not known: latency of cart sent nothing any more" in said.summary
+    tenant.apply(at(420), [jump(420, "memory", is_over=True)])
+    (over,) = tenant.advance(at(3600))
+    assert over.resolved_at == at(420 + 300) + PANE
+    assert "no all-clear: latency of cart sent nothing any more" in over.transitions[-1].shows
+
+    heard = Correlator("acme", PANE, Limits())
+    heard.apply(at(0), three(0, CART, spacing=15.0))
+    heard.apply(at(400), [silent(400, 60, metric) for metric in ("latency", "errors", "memory")])
+    heard.apply(at(500), [jump(500, metric, is_over=True) for metric in ("latency", "errors", "memory")])
+    (over,) = heard.advance(at(3600))
+    assert "all-clear" not in over.transitions[-1].shows
+    assert "not known" not in over.summary
 
 
 def test_what_an_incident_is_put_down_to_is_known_as_long_as_it_lasts() -> None:

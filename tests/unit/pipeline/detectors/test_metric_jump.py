@@ -16,6 +16,7 @@ from pipeline.core.scales import LOG, PLAIN, SHARE, kind_of_metric
 from pipeline.detectors import metric_jump
 from pipeline.detectors.metric_jump import SeriesMemory
 from schemas.signals import Signal
+from schemas.times import MICROS
 from tests.builders import PANE, at, closed_rows, frame, metric, run_detector
 
 STEADY = [10.0, 10.2, 9.9, 10.1] * 8
@@ -159,12 +160,16 @@ def test_what_is_remembered_of_a_series_has_a_bound() -> None:
 
 
 def lines(draw: random.Random) -> list[dict[str, Any]]:
-    """Six series of different spacing and kind, each with something wrong in the middle."""
+    """Six series of different spacing and kind, each with something wrong in the middle; three fall silent in it."""
     rows = []
+    holes = {0: (0.55, 0.75), 1: (0.55, 2.0), 3: (0.55, 0.58 + 0.3 * draw.random())}  # back to normal, never, by chance
     for number, step in enumerate((5.0, 15.0, 15.0, 60.0, 7.0, 300.0)):
         resource = f"prod/shop/deployment/d{number}"
         for i in range(int(3600 / step)):
             value = 50 + draw.gauss(0, 2) + (90 if 0.5 < i * step / 3600 < 0.6 else 0)
+            first, last = holes.get(number, (2.0, 2.0))
+            if first < i * step / 3600 < last:
+                continue
             name, kind = ("calls_total", "cumulative") if number == 2 else ("latency", "gauge")
             rows.append(metric(step * i, value * (i if number == 2 else 1), resource=resource, metric=name, kind=kind))
     return sorted(rows, key=lambda row: (row["event_time"], row["resource"]))
@@ -215,3 +220,49 @@ def test_falling_back_to_where_a_bursty_series_rests_is_no_drop() -> None:
     draw = random.Random(4)
     busy = [0.0 if i // 30 % 3 else 100 * draw.random() for i in range(2000)]
     assert [signal.type for signal in onsets(busy) if signal.type == "symptom.drop"] == []
+
+
+CART = "prod/shop/deployment/cart"
+OTHER = [metric(15.0 * i, 10.0 + i % 2, metric="heap", resource="prod/shop/deployment/pay") for i in range(400)]
+
+
+def points(values: Sequence[float | None], step: float = 15.0) -> list[dict[str, Any]]:
+    return [metric(step * i, v, metric="errors", resource=CART) for i, v in enumerate(values) if v is not None]
+
+
+def told(values: Sequence[float | None]) -> list[Signal]:
+    """What is said of a series beside another that goes on: time goes by."""
+    rows = sorted([*points(values), *OTHER], key=lambda row: row["event_time"])
+    return run_detector(metric_jump, [closed_rows(frame("metric_point", rows))])
+
+
+def test_a_series_that_falls_silent_while_it_is_off_is_said_to_be_and_that_is_no_all_clear() -> None:
+    opened, silent = told([*STEADY, *[50.0] * 4])
+    last = at(15 * (len(STEADY) + 3))
+    assert (opened.type, silent.type) == ("symptom.spike", "symptom.silent")
+    assert silent.window_start == last
+    assert last + 300 * MICROS <= silent.window_end <= last + 320 * MICROS
+    assert silent.details["is_silent"]
+    assert "was off when it sent its last point" in silent.summary
+
+
+def test_a_series_that_is_well_may_fall_silent_and_one_that_is_slow_has_its_time() -> None:
+    assert told([*STEADY, *[50.0] * 4, *STEADY[:4]])[2:] == []
+    assert [signal.type for signal in told([*STEADY, *[50.0] * 4, *[None] * 18, *[50.0] * 4])] == [
+        "symptom.spike", "symptom.silent",
+    ]  # fmt: skip
+    for late, said in ((9, ["symptom.spike"]), (11, ["symptom.spike", "symptom.silent"])):
+        slow = points([*STEADY, 50.0], step=FIVE_MINUTES)
+        slow.append(metric(FIVE_MINUTES * (len(STEADY) + late), 1.0, metric="heap"))
+        assert [signal.type for signal in run_detector(metric_jump, [closed_rows(frame("metric_point", slow))])] == said
+
+
+def test_what_speaks_again_is_still_off_or_is_back() -> None:
+    gone = [*STEADY, *[50.0] * 4, *[None] * 30]
+    off = told([*gone, 50.0, 50.0])
+    assert [signal.type.removeprefix("symptom.") for signal in off[:3]] == ["spike", "silent", "spike"]
+    assert "is heard of again, at 50" in off[2].summary
+    assert not off[2].details["is_over"]
+    back = told([*gone, *STEADY])
+    assert shapes([back[0], back[2]]) == [("spike", False), ("spike", True)]
+    assert back[2].summary.endswith("is back to 10.2")
