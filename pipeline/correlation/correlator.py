@@ -148,6 +148,8 @@ class Correlator:
         limits = self.limits.in_force(pane)
         for module, memory in zip(FROM_USAGE, self._used, strict=True):
             signals += module.detect(used, pane, self.pane_size, memory, limits)
+            if module is silence and not used and any(isinstance(row, Heard | Fact) for row in rows):
+                signals += silence.judge(self.tenant, pane, self.pane_size, memory, limits)
         signals += careless_change.detect(
             actions, self._changes, self._windows, self._is_own_effect, pane, self.pane_size, self._staged, limits
         )

@@ -5,10 +5,11 @@ called in at least eight of the sixty minutes before its last call. It has falle
 more than it ever paused in that hour, and no run of its has ended well (an `invoke_agent` span without an error). At
 least three agents, two thirds of all that were steady in the last half hour, must have had their last calls one after
 the other, within two minutes or what the earlier one may pause: each meets a used-up quota at its next call. Others of
-the tenant must go on, else it is telemetry that is missing, and nothing is judged: time is what the rows of the tenant
-say.
+the tenant must go on, agents or what sends its metrics and facts, else it is telemetry that is missing, and nothing is
+judged: time is what the rows of the tenant say.
 
-rows    usage of one tenant and pane (correlate), once a minute
+rows    usage of one tenant and pane (correlate), or a pane without usage in which something else of it spoke; once a
+        minute
 memory  (tenant, agent) -> Pulse; 200 bytes; leaves after three hours of silence
 """
 
@@ -82,6 +83,13 @@ def detect(used: Used, pane: int, pane_size: int, memory: Memory[Key, Pulse], li
             pulse.call(pane)
         if spent.runs > spent.failed_runs:
             pulse.ended = pane
+    return judge(tenant, pane, pane_size, memory, limits)
+
+
+def judge(tenant: str, pane: int, pane_size: int, memory: Memory[Key, Pulse], limits: Limits) -> list[Signal]:
+    """Once a minute: who does not call any more? For panes in which only others of the tenant speak, too."""
+    if not len(memory):
+        return []
     whole = memory.get((tenant, ""), pane)
     if whole.judged == pane // MINUTE:
         return []
@@ -111,8 +119,9 @@ def _judge(tenant: str, pane: int, pane_size: int, memory: Memory[Key, Pulse], l
         memory.get((tenant, agent), pane).told = pane
     end = pane + pane_size
     names = ", ".join(together[:3]) + (" ..." if len(together) > 3 else "")
+    who = f"all {len(steady)}" if len(together) == len(steady) else f"{len(together)} of {len(steady)}"
     shows = (
-        f"{len(together)} of {len(steady)} agents that were calling ({names}) fell silent together, "
+        f"{who} agents that were calling ({names}) fell silent together, "
         f"the last call was at {format_time(newest)}, {format_span(pane - newest)} ago; none has ended well"
     )
     signal_id = stable_hash(tenant, "call_rate.silence", together, newest)

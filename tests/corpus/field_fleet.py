@@ -46,6 +46,41 @@ def _meets_the_quota(scene: Scene, run: Run, way: str, until: int) -> None:
         run.end(status="error", error_type="insufficient_quota")
 
 
+def whole_fleet_stops(scene: Scene, seed: int) -> None:
+    """Every agent of the tenant stops at once, and only its cluster goes on; or tries on, at ever longer intervals."""
+    rng = scene.rng
+    scene.variant = ("silent", "errors", "errors of new runs")[seed % 3]
+    stops, until = scene.start + 45 * MINUTE, scene.start + 75 * MINUTE
+    for _ in range(rng.randint(3, 7)):
+        run = Run(scene, at=scene.start + rng.randrange(MINUTE))
+        works_until(scene, run, stops, 40)
+        for number in range(12 if seed % 3 else 0):
+            if seed % 3 == 2:
+                run = Run(scene, run.agent, at=run.now)
+            run.think(seconds=0.4, status="error", error_type="connection_error", output=0, attempt=number + 1)
+            run.rest(min(400, 20 * 2**number) * rng.uniform(0.8, 1.2))
+    scene.begins(stops)
+    cluster_goes_on(scene, until)
+
+
+def fleet_ends_well(scene: Scene, _: int) -> None:
+    """Every agent of the tenant ends its work within a minute, and says so; the cluster goes on."""
+    rng = scene.rng
+    for _ in range(rng.randint(3, 7)):
+        run = Run(scene, at=scene.start + rng.randrange(MINUTE))
+        works_until(scene, run, scene.start + 45 * MINUTE, 40)
+        run.end()
+    cluster_goes_on(scene, scene.start + 75 * MINUTE)
+
+
+def cluster_goes_on(scene: Scene, until: int) -> None:
+    """A deployment of the tenant sends a metric every half minute."""
+    for at in range(scene.start, until, MINUTE // 2):
+        resource = "prod/shop/deployment/cart"
+        point = {"type": "metric_point", "event_time": at, "resource": resource, "metric": "pods_ready", "value": 3.0}
+        scene.add(point)
+
+
 def refused_in_bursts(scene: Scene, _: int) -> None:
     """A fleet near its rate limit: now and then a call is refused once or twice, and works then."""
     rng = scene.rng

@@ -11,11 +11,12 @@ import pytest
 
 from pipeline.core.limits import Limits
 from pipeline.core.used import Used
+from pipeline.correlation.correlator import Correlator
 from pipeline.detectors import call_rate, refused_calls, silence, stuck_tool, token_spike
-from schemas.signals import Signal
+from schemas.signals import Heard, Signal
 from schemas.times import MINUTE
 from schemas.usage import KEY, PLACED, SUMS
-from tests.builders import PANE, T0
+from tests.builders import PANE, T0, usage
 
 Row = tuple[float, dict[str, Any]]  # seconds after T0, what differs from one chat of agent-1
 
@@ -225,6 +226,34 @@ def test_agents_that_fall_silent_one_after_the_other_or_die_of_an_error_are_told
         (30 * 60, {"agent_id": f"agent-{n}", "operation": "invoke_agent", "errors": 1}) for n in range(4)
     ]
     assert len(run(silence, fleet(60, [30, 30, 30, 30]) + died)) == 1
+
+
+def heard_after(minutes: int, rows: Iterable[Row], others: bool) -> list[str]:
+    """The incidents of a tenant whose agents did this, where metrics (or nothing) of it go on for some minutes more."""
+    tenant, found = Correlator("acme", PANE, Limits()), dict[str, str]()
+    panes: dict[int, list[Any]] = {}
+    for seconds, fields in rows:
+        pane = (T0 + round(seconds * 1e6)) // PANE * PANE
+        panes.setdefault(pane, []).append(usage(pane, 1, **fields))
+    for minute in range(minutes):
+        pane = (T0 + minute * MINUTE) // PANE * PANE
+        name = "prod/shop/deployment/cart"
+        heard = Heard(tenant="acme", pane=pane, resources=f'["{name}"]')
+        panes.setdefault(pane, []).extend([heard] if others else [])
+    for pane in sorted(panes):
+        for incident in tenant.apply(pane, panes[pane]):
+            found[incident.incident_id] = incident.title
+    return list(found.values())
+
+
+def test_a_fleet_that_falls_silent_as_a_whole_is_told_of_while_its_tenant_is_heard_of() -> None:
+    stopped = [row for row in fleet(30, [30, 30, 30]) if row[1]["agent_id"] != "other"]
+    (title,) = heard_after(60, stopped, others=True)
+    assert "all 3 agents" in title.lower()
+    assert heard_after(60, stopped, others=False) == [], "it may be the telemetry"
+    assert heard_after(33, stopped, others=True) == [], "too early"
+    ends: list[Row] = [(30 * 60, {"agent_id": f"agent-{n}", "operation": "invoke_agent"}) for n in range(3)]
+    assert heard_after(60, [*stopped, *ends], others=True) == []
 
 
 def every(seconds: int, until: int, agents: int = 5) -> list[Row]:
