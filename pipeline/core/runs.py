@@ -11,7 +11,7 @@ from schemas.resources import name_of
 from schemas.signals import Signal
 from schemas.times import format_span
 
-Way = Literal["rounds", "named", "written", "failed"]
+Way = Literal["rounds", "named", "written", "undone", "failed"]
 
 
 @dataclass(slots=True)
@@ -141,6 +141,8 @@ def _says(loop: Loop, tools: list[str], target: str | None) -> str:
     if loop.way == "named":
         words = " in other words" if loop.kind == "near" else ""
         return f"{calls} calls of {names}{on}{words} in {lasted}: nothing new was asked for, nothing new came back"
+    if loop.way == "undone":
+        return f"{calls} writes of {names}{on} in {lasted} that take each other back: one way, the other, and again"
     if loop.way == "written":
         return f"{calls} equal calls of {names}{on} in {lasted}, one right after the other; only the answers differ"
     what = f"{calls} equal calls of {names}" if loop.period == 1 else f"{loop.repetitions} rounds of {names}"

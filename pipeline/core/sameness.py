@@ -73,6 +73,8 @@ MOST_TEXT = 4_000  # characters that are looked at for names
 MOST_NAMES = 16
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 LEAST_WAIT = 5 * MICROS
+GESTURES = frozenset(["click", "press", "tap", "scroll", "swipe", "key", "keypress"])
+WORD = re.compile(r"[A-Z]?[a-z]+")
 WAIT_SLACK = 2 * MICROS
 
 
@@ -84,6 +86,7 @@ class Call:
     things: its target, and those of the names that are more than a number; of a call that failed.
     may_write: nobody said that it only looks.
     is_wait: it says how long it takes, and takes that long: one of its numbers is its duration.
+    is_gesture: it presses or scrolls something on a page, and its answer is the page: another one means it moved.
     """
 
     tool: str | None
@@ -97,6 +100,7 @@ class Call:
     is_wait: bool = False
     things: tuple[int, ...] = ()
     may_write: bool = False
+    is_gesture: bool = False
 
 
 def call_of(row: Mapping[str, Any], volatile: Iterable[str] = ()) -> Call:
@@ -115,7 +119,14 @@ def call_of(row: Mapping[str, Any], volatile: Iterable[str] = ()) -> Call:
         is_wait=not is_error and _waits(row["tool_args"], row["event_time"] - row["start_time"]),
         things=_things(row["target"], row["tool_args"]) if is_error else (),
         may_write=row["access"] != "read" and row["operation"] != "handoff",
+        is_gesture=_is_gesture(row["tool_name"], row["tool_args"]),
     )
+
+
+def _is_gesture(tool: str | None, text: str | None) -> bool:
+    """By a word of the tool's name, or by an argument that is such a word: `click`, `browser {"action": "click"}`."""
+    words = {word.lower() for word in WORD.findall(tool or "")}
+    return not GESTURES.isdisjoint(words) or not GESTURES.isdisjoint(value.lower() for value in _strings(text))
 
 
 def names_in(text: str | None) -> tuple[int, ...]:

@@ -1,10 +1,11 @@
 """A session that repeats itself, watched call by call: what repeats, and when that is a loop.
 
-Four ways to repeat oneself are followed side by side. In rounds: every call equals the one `period` before it. By
+Five ways to repeat oneself are followed side by side. In rounds: every call equals the one `period` before it. By
 what is asked for: a call brings what one of the last eight brought, and names nothing new (paraphrase, or strangers
 between). By what is done: the same write right after itself, whatever it answers, for a pid or a duration makes every
-answer a new one. By what fails: one tool fails again and again at the same thing, however its arguments change, and no
-change works between.
+answer a new one (but the answer of a click is the page: another one means that it moved). By what is undone: one thing
+is written one way and the other in turn, whatever is looked at between. By what fails: one tool fails again and again
+at the same thing, however its arguments change, and no change works between.
 
 Of the calls before the watch only hashes are known. A call that equals one of them in tool, target, status and result,
 but not in its arguments, is taken as a repetition with arguments that jitter until the next one, whose arguments are
@@ -19,6 +20,7 @@ from pipeline.core.limits import Limits
 from pipeline.core.loops import Totals, is_news
 from pipeline.core.runs import Earlier, Loop, Run, Seen, Way, loop_signal, seen_of
 from pipeline.core.sameness import repeats
+from pipeline.core.undone import Undone
 from schemas.signals import Signal
 
 LONGEST_PERIOD = 8
@@ -44,6 +46,7 @@ class Watch:
     named: Run = field(default_factory=Run)
     names: dict[int, None] = field(default_factory=dict)  # what the calls of `named` were about
     written: Run = field(default_factory=Run)
+    undone: Undone = field(default_factory=Undone)
     failed: Run = field(default_factory=Run)
     about: tuple[int, ...] = ()  # what all calls of `failed` name
     loop: Loop | None = None
@@ -57,7 +60,7 @@ class Watch:
     @property
     def is_idle(self) -> bool:
         """Nothing repeats any more."""
-        runs = (*self.runs, self.named, self.written)
+        runs = (*self.runs, self.named, self.written, self.undone.run)
         return self.loop is None and not self.failed.first and not any(run.length for run in runs)
 
     def judge(
@@ -80,6 +83,7 @@ class Watch:
             self._extend(run, seen, period)
         self._extend_named(seen)
         self._extend_written(seen)
+        self.undone.extend(seen, self.calls, self.totals)
         self._extend_failed(seen, totals)
         signals: list[Signal] = []
         if self.loop is not None:
@@ -110,6 +114,7 @@ class Watch:
         self.loop = None
         self.runs = [Run() for _ in range(LONGEST_PERIOD)]
         self.named, self.written, self.names = Run(), Run(), {}
+        self.undone = Undone()
         self.failed, self.about = Run(), ()
         return [signal]
 
@@ -120,7 +125,8 @@ class Watch:
     def _run_of(self, loop: Loop) -> Run:
         if loop.way == "rounds":
             return self.runs[loop.period - 1]
-        return {"named": self.named, "written": self.written, "failed": self.failed}[loop.way]
+        ways = {"named": self.named, "written": self.written, "undone": self.undone.run, "failed": self.failed}
+        return ways[loop.way]
 
     def _is_same_turn(self, seen: Seen, parent: int) -> bool:
         last = self.calls[-1]
@@ -201,6 +207,7 @@ class Watch:
             detail is not None
             and detail.is_write
             and not detail.is_error
+            and not (detail.is_gesture and detail.result is not None)
             and seen.arguments == last.arguments != 0
             and (last.detail is None or (last.detail.tool, last.detail.target) == (detail.tool, detail.target))
         )
@@ -242,6 +249,8 @@ class Watch:
         is_enough = run.length >= NOTHING_NEW and not run.strangers and not is_round
         if is_enough and not _is_patient(row, run, run.length // MOST_IN_A_ROUND, limits):
             return _loop(_kind(run, 1), "named", 1, run, seen, totals)
+        if self.undone.run.length // 2 >= REPETITIONS - 1 and not self.undone.run.strangers:
+            return _loop("cycle", "undone", 2, self.undone.run, seen, totals)
         if self.failed.length + 1 >= FAILURES and not self.failed.strangers:
             return _loop("retry_storm", "failed", 1, self.failed, seen, totals)
         if self.written.length + 1 >= WRITES and not _is_patient(row, self.written, self.written.length, limits):

@@ -7,7 +7,8 @@ tool fails ten times at the same thing, however its other arguments change, and 
 Sameness and progress are decided in pipeline/core/sameness.py: a poll whose answer changes, pagination or a batch is
 not a loop. A poll that only looks and says how long it waits may go on for 30 rounds, one that `limits.yml` declares
 (`may_poll`) for ever. Else it fires at the end of the fifth equal call or whole cycle; the same write ten times with
-nothing between fires whatever it answers. Speaks again after 30 s of event time or when the repetitions have grown by
+nothing between fires whatever it answers, and so does one thing that is written one way and the other in turn, five
+times each. Speaks again after 30 s of event time or when the repetitions have grown by
 a tenth, and once when it is over (a new call, or the end of the session).
 
 Two steps. On columns: of every session the last eight calls are remembered as hashes of tool, target, status and

@@ -15,6 +15,7 @@ from pipeline.core.rings import Ring
 from pipeline.core.runs import Loop, Run, Seen
 from pipeline.core.sameness import Call
 from pipeline.core.seasons import Season
+from pipeline.core.undone import Undone
 from pipeline.core.watch import Watch
 from pipeline.correlation.agreement import Noise
 from pipeline.correlation.board import Board
@@ -46,8 +47,8 @@ CLASSES: dict[str, type[Any]] = {
     for cls in (
         Action, Ahead, Board, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Heard, Incident, Ledger,
         Loop, Monologue, Noise, Problem, Pulse, Refusals, Ring, Run, Said, Season, Seen, Shown, Signal, Silence,
-        Spending, Streak, Symptom, Times, Topology, Totals, Trail, Transition, Usage, Usual, Version, Versions, Watch,
-        Watches,
+        Spending, Streak, Symptom, Times, Topology, Totals, Trail, Transition, Undone, Usage, Usual, Version, Versions,
+        Watch, Watches,
     )
 }  # fmt: skip
 

@@ -53,6 +53,58 @@ def other_options(scene: Scene, _: int) -> None:
         run.call(SHELL, command, result=None, status="error", error_type=scene.rng.choice(("exit_1", "exit_2")))
 
 
+def back_and_forth(scene: Scene, _: int) -> None:
+    """Two edits that undo each other, each answered the same, and a test between that answers something new."""
+    run, path = begun(scene)
+    done, ways = hexadecimal(scene.rng), (word(scene.rng), word(scene.rng))
+    target = path if scene.box.has_targets else None
+    for number in range(scene.rng.randint(13, 24)):
+        if number == 2:
+            scene.begins(run.now)
+        run.think()
+        args = {"path": path, "old": ways[number % 2], "new": ways[1 - number % 2]}
+        run.call(EDIT, args, result=done, target=target)
+        for _ in range(scene.rng.randint(0, 2)):
+            run.read()
+        run.think()
+        run.call(SHELL, {"command": f"check {path}"}, result=NEW, target=None)
+
+
+def pages_on(scene: Scene, seed: int) -> None:
+    """The same "next" again and again, nothing between, and another page each time."""
+    run, _ = begun(scene)
+    tool = (CLICK, Tool("browser", "write", "ref"))[seed % 2]
+    args = {"ref": f"e{scene.rng.randint(10, 99)}", "element": "next", "action": "click"}
+    for _ in range(scene.rng.randint(12, 30)):
+        run.think()
+        run.call(tool, args, result=NEW)
+    run.work(3)
+
+
+def other_way_once_more(scene: Scene, _: int) -> None:
+    """An edit is taken back and made again, a few times in a session, as one who looks for a fault does."""
+    run, path = begun(scene)
+    done = hexadecimal(scene.rng)
+    for _ in range(4):
+        ways = (word(scene.rng), word(scene.rng))
+        for number in range(scene.rng.randint(2, 6)):
+            run.think()
+            args = {"path": path, "old": ways[number % 2], "new": ways[1 - number % 2]}
+            run.call(EDIT, args, result=done)
+            run.think()
+            run.call(SHELL, {"command": f"check {path}", "cwd": "/app"}, result=NEW)
+        run.work(2)
+
+
+def two_commands_in_turn(scene: Scene, _: int) -> None:
+    """Two commands in the same place, one after the other, while what they answer changes."""
+    run, path = begun(scene)
+    for number in range(scene.rng.randint(14, 30)):
+        run.think()
+        run.call(SHELL, {"command": f"{('check', 'status')[number % 2]} {path}", "cwd": "/app"}, result=NEW)
+    run.work(2)
+
+
 def edits_of_one_file(scene: Scene, seed: int) -> None:
     """One edit after the other of one file, or of two in turn, each answered the same; no test between."""
     run, path = begun(scene)

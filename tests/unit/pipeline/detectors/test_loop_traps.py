@@ -265,3 +265,39 @@ def test_a_change_between_equal_tests_moves_the_world(status: str) -> None:
             row |= {"tool_name": "edit", "tool_args": json.dumps({"path": "a.py", "content": f"c{i}"})}
             row |= {"access": "write", "status": "ok", "result_digest": f"r{i}"}
     assert detect(spans) == []
+
+
+def flips(writes: int, **fields: Any) -> list[dict[str, Any]]:
+    """One file written A, B, A, B, answered the same, and a test after each that answers something new."""
+    edit = {
+        "tool_name": "edit", "access": "write", "target": "repo/a.py", "result_digest": "done",
+        "tool_args": lambda i: json.dumps({"path": "a.py", "new": "AB"[i % 2]}),
+    } | fields  # fmt: skip
+    edits = calls(writes, every=12.0, **edit)
+    tests = calls(writes, every=12.0, tool_name="test", access="write", result_digest=lambda i: f"r{i}")
+    shifted = [{**one, "span_id": f"test-{i}", "event_time": at(7 + 12 * i)} for i, one in enumerate(tests)]
+    return sorted([*edits, *shifted], key=lambda one: one["event_time"])
+
+
+def test_two_writes_that_take_each_other_back_are_a_loop_after_five_of_each() -> None:
+    assert detect(flips(9)) == []
+    (signal,) = detect(flips(10))
+    assert signal.type == "feedback_loop.cycle"
+    assert "10 writes of edit on repo/a.py" in signal.summary
+    assert "take each other back" in signal.summary
+
+
+@pytest.mark.parametrize("fields", [
+    {"result_digest": lambda i: f"another-{i}"},
+    {"tool_args": lambda i: json.dumps({"path": "a.py", "new": "ABC"[i % 3] + str(i // 6)})},
+    {"target": lambda i: f"repo/{i % 2}.py"},
+])  # fmt: skip
+def test_writes_that_move_something_or_are_of_two_things_do_not_take_each_other_back(fields: dict[str, Any]) -> None:
+    assert detect(flips(24, **fields)) == []
+
+
+@pytest.mark.parametrize("tool", ["click", "browserPress", "browser"])
+def test_a_button_that_brings_another_page_each_time_is_no_loop_and_one_that_brings_the_same_is(tool: str) -> None:
+    pressed = {"tool_name": tool, "access": "write", "tool_args": '{"ref": "e7", "action": "click"}'}
+    assert detect(calls(40, **pressed, result_digest=lambda i: f"page-{i}")) == []
+    assert kinds(detect(calls(8, **pressed))) == {"feedback_loop.exact"}
