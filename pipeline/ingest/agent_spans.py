@@ -31,6 +31,7 @@ TENANT_NAMES: Final = ("aftermath.tenant", "tenant.id", "tenant")
 UNKNOWN_SERVICE: Final = "unknown_service"  # what SDKs call a service without a name
 ATTRIBUTES_LENGTH: Final = 16_384
 VALUE_LENGTH: Final = 1_024
+MOST_PLANNED: Final = 64  # attributes; spans with more are rare, and their names often made up
 
 # attribute -> (field, rank of the name)
 FIELD_OF: Final[Mapping[str, tuple[str, int]]] = {
@@ -150,27 +151,38 @@ def times_of(span: Span) -> tuple[int, int]:
 
 
 def _said(attributes: Attributes) -> Said:
+    present = tuple(attributes)
+    plan = _plan(present) if len(present) <= MOST_PLANNED else _plan.__wrapped__(present)
     fields: Attributes = {}
-    kept: Attributes = {}
-    ranks: dict[str, int] = {}
-    declares = False
-    for name, value in attributes.items():
-        field, rank, is_content, is_ours = _role(name)
-        if field is not None and value is not None and value != "" and rank < ranks.get(field, rank + 1):
-            ranks[field] = rank
+    for name, field in plan.fields:
+        value = attributes[name]
+        if value is not None and value != "" and field not in fields:
             fields[field] = value
-        if not is_content:
-            kept[name] = value
-            declares = declares or is_ours
-    return Said(fields, kept, declares)
+    return Said(fields, {name: attributes[name] for name in plan.kept}, plan.declares)
 
 
-@lru_cache(8192)
-def _role(name: str) -> tuple[str | None, int, bool, bool]:
-    """Of an attribute: the field it holds and the rank of its name, whether it is content, whether in our words."""
-    field, rank = FIELD_OF.get(name, (None, 0))
-    is_content = name in names.CONTENT or name.startswith(names.CONTENT_PREFIXES)
-    return field, rank, is_content, name.startswith(names.PREFIX)
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to read spans that have these attributes, in this order: an instrumentation writes few combinations."""
+
+    fields: tuple[tuple[str, str], ...]  # attribute, the field it holds; of one field, the name that goes first
+    kept: tuple[str, ...]  # those that are no texts of prompts and answers
+    declares: bool
+
+
+@lru_cache(4096)
+def _plan(attributes: tuple[str, ...]) -> Plan:
+    fields = sorted((FIELD_OF[name][1], name) for name in attributes if name in FIELD_OF)
+    kept = tuple(name for name in attributes if not _is_content(name))
+    return Plan(
+        fields=tuple((name, FIELD_OF[name][0]) for _, name in fields),
+        kept=kept,
+        declares=any(name.startswith(names.PREFIX) for name in kept),
+    )
+
+
+def _is_content(name: str) -> bool:
+    return name in names.CONTENT or name.startswith(names.CONTENT_PREFIXES)
 
 
 @dataclass(slots=True)

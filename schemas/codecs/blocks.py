@@ -18,7 +18,7 @@ from schemas.codecs.packed import Numbers
 from schemas.codecs.single import HEADER_BYTES, UnreadableError
 from schemas.codecs.walk import walk
 from schemas.errors import Reason, Rejected
-from schemas.registry import Schema
+from schemas.registry import Field, Schema
 from schemas.topics import MAX_MESSAGE_BYTES
 
 ORIGIN = {"partition": pl.Int32, "offset": pl.Int64, "ingest_time": pl.Int64}
@@ -186,14 +186,21 @@ def _with_origin(
 
 
 def _frame_of_rows(rows: Sequence[Mapping[str, Any]], newest: Schema) -> pl.DataFrame:
-    return pl.DataFrame(
-        {
-            field.name: pl.Series(
-                [row.get(field.name, field.default) for row in rows], dtype=registry.PLAIN_TYPES[field.type]
-            )
-            for field in newest.fields
-        }
-    )
+    there = set().union(*rows)
+    defaults = {field.name: field.default for field in newest.fields if field.name in there}
+    values = zip(
+        *[{**defaults, **row}.values() for row in rows], strict=False
+    )  # a row's own extras come last: left out
+    columns = dict(zip(defaults, values, strict=False))
+    return pl.DataFrame([_column(field, columns.get(field.name), len(rows)) for field in newest.fields])
+
+
+def _column(field: Field, values: tuple[Any, ...] | None, height: int) -> pl.Series:
+    """A column; of one that no row has, its default."""
+    dtype = registry.PLAIN_TYPES[field.type]
+    if values is None:
+        return pl.Series(field.name, [field.default], dtype=dtype).new_from_index(0, height)
+    return pl.Series(field.name, values, dtype=dtype)
 
 
 def _as_newest(frame: pl.DataFrame, schema: Schema, newest: Schema) -> pl.DataFrame:
