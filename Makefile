@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test soak check lint types imports format lock clean
+.PHONY: demo test soak collector check lint types imports format lock clean
 
 demo: $(READY)
 	@$(BIN)/aftermath demo $(ARGS)
@@ -17,6 +17,9 @@ test: check # much of it waits; JOBS=0 runs it in one process
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak $(ARGS)
+
+collector: $(READY) # builds a Collector of tests/services/collector (Go, minutes) and runs deploy/otel-collector.yaml on it
+	$(BIN)/python -m pytest -m collector $(ARGS)
 
 check: lint types imports
 

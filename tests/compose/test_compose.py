@@ -109,7 +109,7 @@ def test_addresses_are_those_of_services_and_their_listeners() -> None:
     assert told["AFTERMATH_CLICKHOUSE_USER"] == clickhouse["CLICKHOUSE_USER"]
     assert told["AFTERMATH_CLICKHOUSE_PASSWORD"] == clickhouse["CLICKHOUSE_PASSWORD"]
     assert told["AFTERMATH_CLICKHOUSE_DATABASE"] == clickhouse["CLICKHOUSE_DB"]
-    collector = yaml.safe_load((ROOT / "deploy/collector.yml").read_text())
+    collector = yaml.safe_load((ROOT / "deploy/otel-collector.yaml").read_text())
     assert collector["exporters"]["kafka"]["brokers"] == [told["AFTERMATH_KAFKA"]]
 
 
@@ -140,7 +140,7 @@ def test_the_broker_has_the_image_that_the_tests_run() -> None:
 
 
 def test_the_collector_writes_to_topics_that_setup_makes() -> None:
-    collector = yaml.safe_load((ROOT / "deploy/collector.yml").read_text())["exporters"]["kafka"]
+    collector = yaml.safe_load((ROOT / "deploy/otel-collector.yaml").read_text())["exporters"]["kafka"]
     assert {collector[signal]["topic"] for signal in ("traces", "metrics", "logs")} == {topic.name for topic in OTLP}
     assert set(OTLP) <= set(ALL)
     assert services()["collector"]["depends_on"] == {"setup": {"condition": "service_completed_successfully"}}
