@@ -5,6 +5,7 @@ Who is an agent is configured: shell patterns on the user name (`system:servicea
 service accounts are controllers, everybody else is a person.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
@@ -22,8 +23,10 @@ Found = Mapping[str, Any]
 CHANGING_VERBS: Final = frozenset(["create", "update", "patch", "delete", "deletecollection"])
 SINGULAR: Final = {"policies": "policy", "ingresses": "ingress", "storageclasses": "storageclass"}
 CONFIGS: Final = frozenset(["configmap", "secret"])
+HELM_RELEASE: Final = re.compile(r"sh\.helm\.release\.v1\.(.+)\.v(\d+)")
 SERVICE_ACCOUNT: Final = "system:serviceaccount:"
 SYSTEM: Final = "system:"
+FLAGD_CHANGE: Final = "configuration_change"
 CDEVENTS: Final = "dev.cdevents."
 DEPLOYS: Final = ("service.deployed", "service.upgraded", "service.rolledback", "service.removed", "service.published")
 
@@ -42,6 +45,7 @@ def audit_event(found: Found, cluster: str, tenant: str, agents: Sequence[str]) 
         return None
     user = name_of(found["user"].get("username")) or "unknown"
     kind = _singular(segment(about.get("resource")) or "object")
+    name = segment(about.get("name")) or "*"
     sub = about.get("subresource")
     status = found.get("responseStatus")
     code = status.get("code") if isinstance(status, dict) else None
@@ -49,7 +53,14 @@ def audit_event(found: Found, cluster: str, tenant: str, agents: Sequence[str]) 
     extra = found["user"].get("extra")
     pod = extra.get("authentication.kubernetes.io/pod-name") if isinstance(extra, dict) else None
     labels = {"code": code, "user_agent": found.get("userAgent"), "pod": pod, "subresource": sub}
-    value = found.get("requestObject")
+    value = _replicas(found.get("requestObject"))
+    release = HELM_RELEASE.fullmatch(name) if kind in CONFIGS else None
+    if (
+        release is not None
+    ):  # Helm sends no events: each revision of a release is an object that it makes and then patches
+        if verb != "create":
+            return None
+        kind, name, value = "helmrelease", release[1], release[2]
     return {
         "event_time": time_of(found.get("stageTimestamp") or found.get("requestReceivedTimestamp")),
         "tenant": tenant,
@@ -58,34 +69,49 @@ def audit_event(found: Found, cluster: str, tenant: str, agents: Sequence[str]) 
             cluster,
             segment(about.get("namespace")) or NO_NAMESPACE,
             kind,
-            segment(about.get("name")) or "*",
+            name,
         ),
-        "kind": "scale" if sub == "scale" and not is_refused else "config" if _is_config(kind, is_refused) else "audit",
+        "kind": _audit_kind(kind, sub, is_refused),
         "reason": name_of(f"{verb}/{sub}" if isinstance(sub, str) and sub else verb),
         "severity": "warning" if is_refused else "normal",
         "actor": user,
         "actor_kind": _actor_kind(user, agents),
-        "value": _replicas(value),
+        "value": value,
         "message": f"{user} {verb} {kind}" + (f": {code}" if is_refused else ""),
         "labels": json_text({name: item for name, item in labels.items() if item is not None}),
     }
 
 
 def is_flag_change(found: Found) -> bool:
-    """Whether an object tells of changed feature flags: OpenFeature's provider event, or LaunchDarkly's webhook."""
-    return isinstance(found.get("flagsChanged"), list) or (found.get("kind") == "flag" and "titleVerb" in found)
+    """Whether an object tells of changed feature flags: OpenFeature's or flagd's event, LaunchDarkly's webhook."""
+    return (
+        isinstance(found.get("flagsChanged"), list)
+        or _flagd_changes(found) is not None
+        or (found.get("kind") == "flag" and "titleVerb" in found)
+    )
+
+
+def _flagd_changes(found: Found) -> dict[str, Any] | None:
+    """Of an event of flagd's stream `{"type": "configuration_change", "data": {"flags": ...}}`: what each flag was."""
+    data = found.get("data")
+    flags = data.get("flags") if isinstance(data, dict) and found.get("type") == FLAGD_CHANGE else None
+    return flags if isinstance(flags, dict) else None
 
 
 def flag_events(found: Found, cluster: str, tenant: str, at: int) -> list[Row]:
     """A row for each flag. `at` is when it was told, for what does not say when it was."""
     names, actor, kind, message, moment = found.get("flagsChanged"), None, None, found.get("message"), at
-    if not isinstance(names, list):
+    changes = _flagd_changes(found)
+    if changes is not None:
+        names = list(changes)
+    elif not isinstance(names, list):
         member = found.get("member")
         actor = name_of(member.get("email")) if isinstance(member, dict) else None
         names, kind, message = [found.get("name")], "human" if actor else None, found.get("title")
         date = found.get("date")
         moment = date * (MICROS // 1000) if isinstance(date, int) else at
-    source = segment(found.get("providerName")) or ("launchdarkly" if kind or "titleVerb" in found else "flags")
+    guessed = "launchdarkly" if kind or "titleVerb" in found else "flagd" if changes is not None else "flags"
+    source = segment(found.get("providerName")) or guessed
     rows = []
     for name in names[:1000]:
         flag = segment(name)
@@ -96,7 +122,7 @@ def flag_events(found: Found, cluster: str, tenant: str, at: int) -> list[Row]:
                 "event_id": name_of(f"{found.get('_id') or source}-{flag}-{moment}"),
                 "resource": path(cluster, segment(found.get("namespace")) or NO_NAMESPACE, "flag", flag),
                 "kind": "flag",
-                "reason": name_of(found.get("titleVerb")) or "changed",
+                "reason": _how(changes, name) or name_of(found.get("titleVerb")) or "changed",
                 "actor": actor,
                 "actor_kind": kind,
                 "source": source,
@@ -104,6 +130,11 @@ def flag_events(found: Found, cluster: str, tenant: str, at: int) -> list[Row]:
             }
             rows.append(row)
     return rows
+
+
+def _how(changes: Mapping[str, Any] | None, flag: str) -> str | None:
+    change = changes.get(flag) if changes else None
+    return name_of(change.get("type")) if isinstance(change, dict) else None
 
 
 def is_cdevent(found: Found) -> bool:
@@ -144,8 +175,14 @@ def _singular(resource: str) -> str:
     return SINGULAR.get(resource, resource.removesuffix("s"))
 
 
-def _is_config(kind: str, is_refused: bool) -> bool:
-    return kind in CONFIGS and not is_refused
+def _audit_kind(kind: str, sub: Any, is_refused: bool) -> str:
+    if is_refused:
+        return "audit"
+    if sub == "scale":
+        return "scale"
+    if kind == "helmrelease":
+        return "deploy"
+    return "config" if kind in CONFIGS else "audit"
 
 
 def _actor_kind(user: str, agents: Sequence[str]) -> str:

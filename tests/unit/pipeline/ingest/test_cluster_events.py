@@ -188,6 +188,26 @@ def test_flags_that_changed() -> None:
     assert (row["actor"], row["actor_kind"], row["event_time"]) == ("jane@example.org", "human", at(7))
 
 
+def test_flags_that_changed_as_flagd_tells_it() -> None:
+    changes = {"prefetch": {"type": "update", "source": "flags.json"}, "new-cart": {"type": "delete"}}
+    first, second = rows({"type": "configuration_change", "data": {"flags": changes}})
+    assert (first["kind"], first["resource"], first["reason"]) == ("flag", "prod-eu/default/flag/prefetch", "update")
+    assert (second["resource"], second["reason"]) == ("prod-eu/default/flag/new-cart", "delete")
+    assert (first["source"], first["event_time"]) == ("flagd", at(5))
+    assert rows({"type": "provider_ready", "data": {"flags": changes}}, {"type": "configuration_change"}) == []
+
+
+def test_a_release_of_helm_is_a_deploy_though_helm_sends_no_events() -> None:
+    about = {"resource": "secrets", "namespace": "shop", "name": "sh.helm.release.v1.cart.v7"}
+    entry = AUDIT | {"objectRef": about, "requestObject": None, "verb": "create"}
+    (row,) = rows(entry)
+    assert (row["kind"], row["resource"], row["value"]) == ("deploy", "prod-eu/shop/helmrelease/cart", "7")
+    assert row["actor"] == AUDIT["user"]["username"]
+    assert rows(entry | {"verb": "patch"}, entry | {"verb": "delete"}) == []  # its state, and what is too old
+    (refused,) = rows(entry | {"responseStatus": {"code": 403}})
+    assert (refused["kind"], refused["severity"]) == ("audit", "warning")
+
+
 def test_a_deployment_as_a_cdevent() -> None:
     (row,) = rows(
         {
