@@ -18,7 +18,7 @@ from pipeline.app import look_for_cycles_rarely
 from pipeline.ingest import otlp_protobuf
 from pipeline.ingest.messages import Reader
 from schemas.codecs.blocks import frame_of
-from schemas.codecs.single import encode
+from schemas.codecs.single import encode_row
 from schemas.topics import OTLP_SPANS
 
 BATCHES, SPANS = 50, 200
@@ -121,7 +121,7 @@ def main() -> None:
         "decoded": lambda value: len(otlp_protobuf.spans(value).spans),
         "rows": lambda value: len(rows(value)),
         "the frame": frame,
-        "messages of agent.traces.v1": lambda value: len([encode("agent_span", row) for row in rows(value)]),
+        "messages of agent.traces.v1": lambda value: len([encode_row("agent_span", row) for row in rows(value)]),
     }
     print(f"{len(values[0]) // SPANS} bytes a span, {SPANS} spans a message\n")
     for name, way in ways.items():

@@ -21,7 +21,7 @@ from pipeline.stages.base import Fail, Stage
 from pipeline.stages.dead_letter_stop import RejectedWatch
 from pipeline.stages.limits_log import LimitsLog
 from pipeline.stages.publish import Outgoing, Publisher
-from schemas.codecs.single import encode
+from schemas.codecs.single import encode_row
 from schemas.errors import Outcome, Reason, Rejected
 from schemas.events import RECORD_TOPICS
 from schemas.topics import DEAD_LETTERS, OTLP, source_name
@@ -105,7 +105,7 @@ def _events(mapped: Mapped) -> list[Outgoing]:
     """The messages of the events; one that is too large for Kafka is left out and becomes a reason."""
     messages = []
     for record, row in mapped.events:
-        value = encode(record, row)
+        value = encode_row(record, row)
         if len(value) > LARGEST:
             mapped.reason, mapped.detail = Reason.TOO_LARGE, f"an event of {len(value)} bytes; at most {LARGEST}"
         else:
