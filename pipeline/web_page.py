@@ -7,13 +7,16 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Any, Final
 
 from pipeline.following import Follower, shown
 from pipeline.kafka_connection import KafkaConnection
+from pipeline.limits import load_limits
 from pipeline.listening import Port
 from pipeline.settings import Settings
 from pipeline.stages.control_log import give, known_controls
+from pipeline.stages.limits_log import LimitsLog
 from reports.tail import Tail
 from schemas.controls import Control
 from schemas.errors import AftermathError, ConfigurationError
@@ -25,6 +28,7 @@ from web.server import Page
 
 log = logging.getLogger(__name__)
 
+LIMITS_SECONDS: Final = 30.0  # how old the budgets may be
 MOST_LINES: Final = 20  # of one look, half a second: more nobody reads
 LOCAL: Final = ("127.0.0.1", "localhost", "::1")
 
@@ -58,6 +62,7 @@ class WebPage:
         self._hub = Hub()
         self._connection = settings.kafka_connection
         self._is_over = threading.Event()
+        self._limits = LimitsLog(settings.kafka_connection, load_limits(settings.limits_file))
         self._port = Port(
             Page(
                 lambda: connect_as_set(settings, connect_timeout=3.0),
@@ -66,6 +71,7 @@ class WebPage:
                 hosts=names,
                 now=now,
                 board=ControlsLog(settings.kafka_connection),
+                budget=self._budget,
             ).application,
             host,
             port,
@@ -96,15 +102,33 @@ class WebPage:
             return
         tail = Tail()
         try:
+            looked_at = float("-inf")
             for messages in follower:
                 if self._is_over.is_set():
                     return
+                if monotonic() - looked_at > LIMITS_SECONDS:
+                    self._look_at_limits()
+                    looked_at = monotonic()
                 if events := told(messages, tail):
                     self._hub.publish_from_thread(events)
         except AftermathError as error:
             log.warning("the live page hears nothing more: %s", error)
         finally:
             follower.close()
+            self._limits.close()
+
+    def _look_at_limits(self) -> None:
+        try:
+            self._limits.look()
+        except AftermathError as error:
+            log.warning("the live page shows the budgets it knew: %s", error)
+
+    def _budget(self, tenant: str, agent_id: str) -> int | None:
+        """Tokens that this agent may use in a day; None where nothing limits it."""
+        call = {"tenant": tenant, "agent_id": agent_id}
+        whole = dict.fromkeys(("agent_version", "model", "tool_name", "target"))
+        of_agent = [b.tokens for b in self._limits.limits.budgets(**call, **whole) if b.budget_of == "agent"]
+        return of_agent[0] if of_agent else None
 
 
 def told(messages: Sequence[tuple[str, bytes]], tail: Tail) -> list[dict[str, Any]]:

@@ -43,7 +43,8 @@ def guarded(token: str, names: frozenset[str]) -> Middleware:
             raise _refused(401, "Open the link that `aftermath` printed: it holds the token of this run.")
         response = await handler(request)
         if not response.prepared:
-            response.headers.update(HEADERS)
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
         return response
 
     return guard

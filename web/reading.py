@@ -4,8 +4,13 @@ A window with more than `MOST_MARKS` calls comes in buckets, so that a day of a 
 marks; the page asks again when it zooms in.
 """
 
+from collections.abc import Callable
 from typing import Any, Final
 
+from reports.postmortem.build import build
+from reports.postmortem.case import load
+from reports.postmortem.formats import FORMATS
+from reports.postmortem.sections.prevention import SECTION
 from reports.roundup.drift import move_of
 from reports.roundup.sections.metrics import LEAST_CALLS
 from schemas.controls import Control
@@ -21,6 +26,8 @@ MOST_MARKS: Final = 3_000
 BUCKETS: Final = 600
 MOST_SERIES: Final = 8
 MOST_ROWS: Final = 5_000  # of a list
+MOST_AGENTS: Final = 100
+Budget = Callable[[str, str], int | None]  # tenant, agent -> tokens it may use in a UTC day; None: not limited
 BEFORE, AFTER = 10 * MINUTE, 5 * MINUTE  # around an incident
 BURN_MINUTES: Final = 60
 DRIFT_DAYS: Final = 7
@@ -33,7 +40,7 @@ def latest(client: Client) -> int:
     return max(0, int(rows[0]["at"]))
 
 
-def overview(client: Client, now: int, clock: int) -> dict[str, Any]:
+def overview(client: Client, now: int, clock: int, budget: Budget) -> dict[str, Any]:
     """What happened since a day before `now`, what agents use since an hour before it, and who is held by the clock.
 
     Microseconds. Of a recording `now` is the newest that was counted; controls are people's, and end by the clock.
@@ -44,7 +51,7 @@ def overview(client: Client, now: int, clock: int) -> dict[str, Any]:
         "now": now // 1000,
         "open": [_listed(incident) for incident in is_open],
         "recent": [_listed(incident) for incident in incidents if incident.status != "open"],
-        "agents": client.query(AGENTS, {"now": now, "minutes": BURN_MINUTES}),
+        "agents": _agents(client, now, budget),
         "pages": client.query(PAGES, {"now": now}),
         "held": held(client, clock),
         "silent": [
@@ -53,6 +60,16 @@ def overview(client: Client, now: int, clock: int) -> dict[str, Any]:
             if incident.kind == "telemetry_gap"
         ],
     }
+
+
+def _agents(client: Client, now: int, budget: Budget) -> list[dict[str, Any]]:
+    """What each agent used: in the last hour against its usual one, and today against what it may use in a day."""
+    values = {"now": now, "minutes": BURN_MINUTES, "days": DRIFT_DAYS, "most": MOST_AGENTS}
+    usual = {(row["tenant"], row["agent_id"]): row["usual"] for row in client.query(USUAL, values)}
+    return [
+        row | {"usual": usual.get((row["tenant"], row["agent_id"])), "budget": budget(row["tenant"], row["agent_id"])}
+        for row in client.query(AGENTS, values)
+    ]
 
 
 def _listed(incident: Incident) -> dict[str, Any]:
@@ -72,6 +89,19 @@ def incident(client: Client, incident_id: str) -> dict[str, Any]:
         "pages": client.query(PAGES_OF, key),
         "window": [(begin - BEFORE) // 1000, (end + AFTER) // 1000],
     }
+
+
+def prevention(client: Client, incident_id: str) -> dict[str, Any]:
+    """What would have prevented it, in the sentences of its postmortem."""
+    found = stored.by_id(client, incident_id)
+    chapter = SECTION.written(client, load(client, found.incident_id, found.revision))
+    return {"sentences": [statement.cells[0] for statement in chapter.statements]}
+
+
+def postmortem(client: Client, incident_id: str) -> str:
+    """The postmortem of the newest revision, as HTML."""
+    found = stored.by_id(client, incident_id)
+    return FORMATS["html"].render(build(client, found.incident_id, found.revision))
 
 
 def lanes(client: Client, incident_id: str, begin: int, end: int) -> dict[str, Any]:
@@ -122,14 +152,15 @@ def _series(client: Client, window: dict[str, Any]) -> list[dict[str, Any]]:
     return client.query(SERIES, window | {"most": MOST_SERIES})
 
 
-def agent(client: Client, agent_id: str, now: int) -> dict[str, Any]:
-    """One agent: use by minute, by version and tool, drift, limits hit, and its incidents."""
-    values: dict[str, Any] = {"agent": agent_id, "now": now, "minutes": BURN_MINUTES}
+def agent(client: Client, tenant: str, agent_id: str, now: int) -> dict[str, Any]:
+    """One agent of one tenant: use by minute, by version and tool, drift, limits hit, and its incidents."""
+    values: dict[str, Any] = {"tenant": tenant, "agent": agent_id, "now": now, "minutes": BURN_MINUTES}
     incidents = client.query(
-        "SELECT * FROM incidents FINAL WHERE agent_id = {agent:String} ORDER BY started_at DESC LIMIT 50",
+        "SELECT * FROM incidents FINAL WHERE tenant = {tenant:String} AND agent_id = {agent:String} ORDER BY started_at DESC LIMIT 50",
         values,
     )
     return {
+        "tenant": tenant,
         "agent_id": agent_id,
         "now": now // 1000,
         "minutes": client.query(BY_MINUTE, values),
@@ -185,12 +216,22 @@ OF_SESSIONS: Final = (
 )
 NOW: Final = "fromUnixTimestamp64Micro({now:Int64}, 'UTC')"
 
+USED: Final = "input_tokens - cached_input_tokens + output_tokens"
+LAST: Final = f"pane > {NOW} - toIntervalMinute({{minutes:UInt16}})"
 AGENTS: Final = f"""
-SELECT agent_id, sum(calls) AS calls, sum(errors) AS errors, sum(input_tokens - cached_input_tokens + output_tokens) AS tokens,
-    sumMap([toInt32(dateDiff('minute', pane, {NOW}))], [input_tokens - cached_input_tokens + output_tokens]) AS by_minute
-FROM agent_usage FINAL
-WHERE pane > {NOW} - toIntervalMinute({{minutes:UInt16}}) AND pane <= {NOW}
-GROUP BY agent_id ORDER BY tokens DESC, agent_id LIMIT 100"""
+SELECT tenant, agent_id, sumIf(used.calls, {LAST}) AS calls, sumIf(used.errors, {LAST}) AS errors, sumIf({USED}, {LAST}) AS tokens,
+    sumIf({USED}, pane >= toStartOfDay({NOW}, 'UTC')) AS today,
+    sumMapIf([toInt32(dateDiff('minute', pane, {NOW}))], [{USED}], {LAST}) AS by_minute
+FROM agent_usage AS used FINAL
+WHERE pane > least({NOW} - toIntervalMinute({{minutes:UInt16}}), toStartOfDay({NOW}, 'UTC') - toIntervalMicrosecond(1)) AND pane <= {NOW}
+GROUP BY tenant, agent_id HAVING countIf({LAST}) > 0 ORDER BY tokens DESC, tenant, agent_id LIMIT {{most:UInt32}}"""
+USUAL: Final = f"""
+SELECT tenant, agent_id, quantileExact(0.5)(tokens) AS usual
+FROM (
+    SELECT tenant, agent_id, sum({USED}) AS tokens FROM agent_usage FINAL
+    WHERE pane > {NOW} - toIntervalDay({{days:UInt16}}) AND pane <= {NOW} - toIntervalMinute({{minutes:UInt16}})
+    GROUP BY tenant, agent_id, dateDiff('hour', pane, {NOW})
+) GROUP BY tenant, agent_id"""
 PAGES: Final = f"""
 SELECT {MS.format("at")} AS at_ms, rule, mode, transition, receiver, severity, state, title, detail, incident_id
 FROM notifications FINAL WHERE at > {NOW} - INTERVAL 1 DAY ORDER BY at DESC, dedup_key LIMIT 100"""
@@ -235,15 +276,15 @@ FROM (
 BY_MINUTE: Final = f"""
 SELECT {MS.format("toDateTime64(toStartOfMinute(pane), 3)")} AS at_ms, sum(calls) AS calls, sum(errors) AS errors,
     sum(input_tokens - cached_input_tokens + output_tokens) AS tokens
-FROM agent_usage FINAL WHERE agent_id = {{agent:String}} AND pane > {NOW} - toIntervalMinute({{minutes:UInt16}}) AND pane <= {NOW}
+FROM agent_usage FINAL WHERE tenant = {{tenant:String}} AND agent_id = {{agent:String}} AND pane > {NOW} - toIntervalMinute({{minutes:UInt16}}) AND pane <= {NOW}
 GROUP BY at_ms ORDER BY at_ms"""
 BY_VERSION: Final = f"""
 SELECT agent_version, {MS.format("min(pane)")} AS first_ms, {MS.format("max(pane)")} AS last_ms, sum(calls) AS calls, sum(errors) AS errors,
     sum(input_tokens - cached_input_tokens + output_tokens) AS tokens
-FROM agent_usage FINAL WHERE agent_id = {{agent:String}} GROUP BY agent_version ORDER BY last_ms DESC, agent_version"""
+FROM agent_usage FINAL WHERE tenant = {{tenant:String}} AND agent_id = {{agent:String}} GROUP BY agent_version ORDER BY last_ms DESC, agent_version"""
 BY_TOOL: Final = f"""
 SELECT tool_name, sum(calls) AS calls, sum(errors) AS errors, sum(duration_ms) / greatest(sum(used.calls), 1) AS mean_ms
-FROM agent_usage AS used FINAL WHERE agent_id = {{agent:String}} AND tool_name != '' AND pane > {NOW} - toIntervalMinute({{minutes:UInt16}}) AND pane <= {NOW}
+FROM agent_usage AS used FINAL WHERE tenant = {{tenant:String}} AND agent_id = {{agent:String}} AND tool_name != '' AND pane > {NOW} - toIntervalMinute({{minutes:UInt16}}) AND pane <= {NOW}
 GROUP BY tool_name ORDER BY calls DESC, tool_name LIMIT 20"""
 
 PLACE: Final = "arrayStringConcat(arraySlice(splitByChar('/', toString(target)), 1, 2), '/')"
@@ -255,7 +296,7 @@ FROM (
         SELECT calls, pane > {NOW} - toIntervalMinute({{minutes:UInt16}}) AS is_now,
             arrayJoin([('tools', if(operation IN ('execute_tool', 'retrieval'), toString(tool_name), '')), ('models', toString(model)), ('places', {PLACE})]) AS kind
         FROM agent_usage FINAL
-        WHERE agent_id = {{agent:String}} AND pane > {NOW} - toIntervalDay({{days:UInt16}}) AND pane <= {NOW}
+        WHERE tenant = {{tenant:String}} AND agent_id = {{agent:String}} AND pane > {NOW} - toIntervalDay({{days:UInt16}}) AND pane <= {NOW}
     )
     WHERE name != '' GROUP BY measure, name ORDER BY measure DESC, name
 ) GROUP BY measure ORDER BY measure DESC"""
@@ -264,7 +305,7 @@ SELECT JSONExtractString(item, 'component') AS component, JSONExtractString(item
     {MS.format("max(started_at)")} AS newest_ms, argMax(incident_id, started_at) AS incident_id,
     argMax(JSONExtractString(item, 'failure_point'), started_at) AS failure_point
 FROM incidents FINAL ARRAY JOIN JSONExtractArrayRaw(governance_gaps) AS item
-WHERE agent_id = {{agent:String}} AND status != 'withdrawn'
+WHERE tenant = {{tenant:String}} AND agent_id = {{agent:String}} AND status != 'withdrawn'
 GROUP BY component, gap ORDER BY times DESC, component, gap LIMIT 50"""
 HELD: Final = f"""
 SELECT tenant, agent_id, action, author, reason, agent_version, tool_name, target, mode, probes, incident_id, control_id, at, until

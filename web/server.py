@@ -5,16 +5,18 @@
 /static/NAME                      its script and style
 /api/overview                     open incidents, agents by what they use, pages of the day
 /api/incidents/ID                 one incident, its timeline, its pages
+/api/incidents/ID/prevention      what would have prevented it
+/incidents/ID/postmortem          its postmortem, as a page of its own
 /api/incidents/ID/lanes?from=&to= what its lanes show in a window (Unix milliseconds)
 /api/controls                     POST: pause an agent, or let it go on
-/api/agents/AGENT                 one agent
+/api/agents/TENANT/AGENT          one agent
 /api/stream                       server-sent events: revisions, actions, signals, as they happen
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
 
 import orjson
@@ -37,6 +39,18 @@ FILES: Final = {
     "style.css": "text/css",
     "icon.svg": "image/svg+xml",
 }
+# A postmortem is read alone: it carries its style, and nothing in it runs or is loaded.
+DOCUMENT_POLICY: Final = "; ".join(
+    (
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "sandbox",
+    )
+)
+Found = TypeVar("Found")
 BEAT_SECONDS: Final = 15.0  # so that proxies keep a quiet stream open
 
 
@@ -53,7 +67,7 @@ class Board(Protocol):
 class Page:
     """hosts: names the server goes by. connect: a reader's connection, asked for when somebody first looks, because a
     ClickHouse that is down must not keep a worker from starting; it and its queries block. now: microseconds.
-    board: where controls are read and given; blocks too."""
+    board: where controls are read and given; blocks too. budget: what an agent may use in a day; may block."""
 
     def __init__(
         self,
@@ -64,18 +78,21 @@ class Page:
         hosts: frozenset[str],
         now: Callable[[], int],
         board: Board,
+        budget: reading.Budget,
     ) -> None:
-        self._connect, self._hub, self._now, self._board = connect, hub, now, board
+        self._connect, self._hub, self._now, self._board, self._budget = connect, hub, now, board, budget
         self._client: Client | None = None
         self._turn = asyncio.Lock()  # one query at a time: a page must never slow the database of the pipeline down
         self.application = web.Application(middlewares=[guarded(token, hosts)])
         self.application.router.add_get("/", self._index)
         self.application.router.add_get("/incidents/{id}", self._link)
+        self.application.router.add_get("/incidents/{id}/postmortem", self._postmortem)
         self.application.router.add_get("/static/{name}", self._static)
         self.application.router.add_get("/api/overview", self._overview)
         self.application.router.add_get("/api/incidents/{id}", self._incident)
         self.application.router.add_get("/api/incidents/{id}/lanes", self._lanes)
-        self.application.router.add_get("/api/agents/{agent}", self._agent)
+        self.application.router.add_get("/api/incidents/{id}/prevention", self._prevention)
+        self.application.router.add_get("/api/agents/{tenant}/{agent}", self._agent)
         self.application.router.add_post("/api/controls", self._control)
         self.application.router.add_get("/api/stream", self._stream)
 
@@ -92,7 +109,9 @@ class Page:
         return web.Response(body=(STATIC / name).read_bytes(), content_type=FILES[name], charset="utf-8")
 
     async def _overview(self, _: web.Request) -> web.Response:
-        return await self._answer(lambda client: reading.overview(client, self._moment(client), self._now()))
+        return await self._answer(
+            lambda client: reading.overview(client, self._moment(client), self._now(), self._budget)
+        )
 
     async def _control(self, request: web.Request) -> web.Response:
         if request.content_type != "application/json":  # a form of another site cannot send that
@@ -129,9 +148,19 @@ class Page:
             raise web.HTTPBadRequest(text="Say from and to, in Unix milliseconds.") from None
         return await self._answer(lambda client: reading.lanes(client, name, begin, end))
 
+    async def _prevention(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        return await self._answer(lambda client: reading.prevention(client, name))
+
+    async def _postmortem(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        html = await self._read(lambda client: reading.postmortem(client, name))
+        headers = {"Content-Security-Policy": DOCUMENT_POLICY}
+        return web.Response(text=html, content_type="text/html", charset="utf-8", headers=headers)
+
     async def _agent(self, request: web.Request) -> web.Response:
-        name = request.match_info["agent"]
-        return await self._answer(lambda client: reading.agent(client, name, self._moment(client)))
+        tenant, name = request.match_info["tenant"], request.match_info["agent"]
+        return await self._answer(lambda client: reading.agent(client, tenant, name, self._moment(client)))
 
     def _moment(self, client: Client) -> int:
         """Now, or where nothing was counted for long (a recording) the newest there is."""
@@ -139,18 +168,22 @@ class Page:
         return newest if newest and abs(now - newest) > reading.BURN_MINUTES * MINUTE else now
 
     async def _answer(self, read: Callable[[Client], dict[str, Any]]) -> web.Response:
+        found = await self._read(read)
+        return web.Response(body=orjson.dumps(found, default=str), content_type="application/json")
+
+    async def _read(self, read: Callable[[Client], Found]) -> Found:
+        """In a thread, when it is its turn. What goes wrong is an answer with what to do."""
         try:
             async with self._turn:
-                found = await asyncio.to_thread(self._read, read)
+                return await asyncio.to_thread(self._asked, read)
         except UsageError as error:
             raise web.HTTPNotFound(text=str(error)) from None
         except ClickHouseError as error:
             raise web.HTTPServiceUnavailable(text=f"ClickHouse does not answer: {error}") from None
         except AftermathError as error:
             raise web.HTTPBadRequest(text=str(error)) from None
-        return web.Response(body=orjson.dumps(found, default=str), content_type="application/json")
 
-    def _read(self, read: Callable[[Client], dict[str, Any]]) -> dict[str, Any]:
+    def _asked(self, read: Callable[[Client], Found]) -> Found:
         if self._client is None:
             self._client = self._connect()
         return read(self._client)

@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.limits import Limit, Limits, Match
 from pipeline.demo.story import story
+from schemas.errors import Outcome
 from schemas.incidents import Incident
-from schemas.times import parse_time
+from schemas.times import MINUTE, parse_time
 from tests.builders import decoded
-from tests.scenario import incidents
+from tests.scenario import incidents, replay
 
 DAY = 24 * 3600 * 1_000_000
 YEARS = 3650 * DAY
@@ -30,12 +32,16 @@ def rows() -> list[dict[str, Any]]:
 
 def of_tenant(rows: Sequence[Mapping[str, Any]], tenant: str) -> list[dict[str, Any]]:
     """The newest revision of each incident, without where its evidence stands in the log."""
-    found: list[Incident] = incidents(rows)
-    bare = [incident.model_dump(mode="json") for incident in found if incident.tenant == tenant]
-    for incident in bare:
+    return bare(incidents(rows), tenant)
+
+
+def bare(found: Sequence[Incident], tenant: str) -> list[dict[str, Any]]:
+    """Those of a tenant, without where their evidence stands in the log."""
+    bared = [incident.model_dump(mode="json") for incident in found if incident.tenant == tenant]
+    for incident in bared:
         for item in incident["evidence"]:
             item["offset"] = 0
-    return sorted(bare, key=lambda incident: str(incident["incident_id"]))
+    return sorted(bared, key=lambda incident: str(incident["incident_id"]))
 
 
 def rival(row: Mapping[str, Any], **changes: Any) -> dict[str, Any]:
@@ -59,6 +65,34 @@ def test_a_tenant_with_a_slash_in_its_name_is_not_the_one_before_the_slash(rows:
     expected = of_tenant(rows, tenant)
     attack = [{**row, "tenant": f"{tenant}/{row['session_id']}"} for row in rows if row["type"] == "agent_span"]
     assert of_tenant([*rows, *attack], tenant) == expected
+
+
+def test_an_agent_over_its_quota_is_said_and_nothing_of_it_is_dropped_or_holds_up_the_others(
+    rows: list[dict[str, Any]],
+) -> None:
+    """Its quota is a budget of `limits.yml`: what is over it is flagged. The flood is twice all that the story has."""
+    (tenant,) = {row["tenant"] for row in rows}
+    plain = next(row for row in rows if row["type"] == "agent_span" and row.get("tool_name"))
+    began = max(row["event_time"] for row in rows) - 10 * MINUTE
+    number = 2 * sum(row["type"] == "agent_span" for row in rows)
+    flood = [
+        {
+            **plain,
+            **{"tenant": "rival", "agent_id": "flooder", "session_id": f"flood-{call % 50}", "trace_id": f"flood-{call % 50}"},
+            **{"span_id": f"flood-{call}", "parent_span_id": None, "tool_args": f'{{"n":{call}}}', "args_digest": None},
+            **{"target": None, "access": "read", "start_time": None, "status": "ok"},
+            "event_time": began + call * 8 * MINUTE // number,
+        }
+        for call in range(number)
+    ]  # fmt: skip
+    quota = Limits(limits=(Limit(match=Match(agent_id="flooder"), calls_per_day=number // 4),))
+    alone, flooded = replay(rows, quota), replay([*rows, *flood], quota)
+    assert bare(flooded.outcomes.incidents, tenant) == bare(alone.outcomes.incidents, tenant)
+    said = [incident for incident in flooded.outcomes.incidents if incident.agent_id == "flooder"]
+    assert any(incident.kind == "resource_exhaustion" and "calls" in incident.title for incident in said), said
+    assert all(incident.detected_at <= began + 8 * MINUTE for incident in said), "while it lasts"
+    counted = flooded.outcomes.counts["agent.traces.v1"]
+    assert counted[Outcome.ACCEPTED] == alone.outcomes.counts["agent.traces.v1"][Outcome.ACCEPTED] + number
 
 
 @pytest.mark.parametrize("shift", [YEARS, -YEARS])

@@ -14,7 +14,7 @@ from schemas.usage import COLUMNS, KEY, SUMS, usage_of
 from sinks.clickhouse import migrations
 from sinks.clickhouse.client import Client, connect
 from sinks.clickhouse.rows import control_frame, incident_frame, usage_frame
-from web.reading import agent, held
+from web.reading import agent, held, overview
 
 pytestmark = pytest.mark.embedded
 NOW = 1_772_460_000_000_000
@@ -30,24 +30,24 @@ def client(clickhouse: Database) -> Iterator[Client]:
     found.close()
 
 
-def used(client: Client, agent_id: str, pane: int, **calls: int) -> None:
+def used(client: Client, agent_id: str, pane: int, tenant: str = "acme", **calls: int) -> None:
     """So many calls of each tool."""
     rows = [
         dict.fromkeys(KEY)
         | {"agent_id": agent_id, "operation": "execute_tool", "tool_name": tool, "target": "eu/a/deployment/cart"}
         | dict.fromkeys(SUMS, 0)
-        | {"calls": number}
+        | {"calls": number, "output_tokens": 10 * number}
         for tool, number in calls.items()
     ]
-    usage = usage_of("acme", pane, "agent.traces.v1/0", pl.DataFrame(rows, schema=COLUMNS))
-    client.insert_frame("agent_usage", usage_frame([usage]), f"{agent_id} {pane}")
+    usage = usage_of(tenant, pane, "agent.traces.v1/0", pl.DataFrame(rows, schema=COLUMNS))
+    client.insert_frame("agent_usage", usage_frame([usage]), f"{tenant} {agent_id} {pane}")
 
 
 def test_drift_is_said_of_what_moved_beyond_chance_and_not_of_little(client: Client) -> None:
     used(client, "agent_moved", NOW - 8 * DAY, read=9_000)  # too old to count
     used(client, "agent_moved", NOW - 2 * DAY, read=950, write=50)
     used(client, "agent_moved", NOW - MINUTE, read=100, write=100)
-    found = {row["measure"]: row for row in agent(client, "agent_moved", NOW)["drift"]}
+    found = {row["measure"]: row for row in agent(client, "acme", "agent_moved", NOW)["drift"]}
     assert set(found) == {"tools", "places"}
     assert (found["tools"]["now"], found["tools"]["before"]) == (200, 1_000)
     assert found["tools"]["is_beyond_chance"]
@@ -57,8 +57,33 @@ def test_drift_is_said_of_what_moved_beyond_chance_and_not_of_little(client: Cli
     assert found["places"]["most"][0]["name"] == "eu/a"
 
     used(client, "agent_new", NOW - MINUTE, read=99)
-    (tools, _) = sorted(agent(client, "agent_new", NOW)["drift"], key=lambda row: row["measure"], reverse=True)
+    (tools, _) = sorted(agent(client, "acme", "agent_new", NOW)["drift"], key=lambda row: row["measure"], reverse=True)
     assert (tools["moved"], tools["now"], tools["before"], tools["needed"]) == (None, 99, 0, 100)
+
+
+def test_two_tenants_with_an_agent_of_one_name_see_their_own(client: Client) -> None:
+    used(client, "shared", NOW - MINUTE, read=7)
+    used(client, "shared", NOW - MINUTE, tenant="globex", read=2)
+    for tenant, calls in (("acme", 7), ("globex", 2)):
+        found = agent(client, tenant, "shared", NOW)
+        assert [row["calls"] for row in (*found["tools"], *found["versions"])] == [calls, calls]
+    listed = overview(client, NOW, NOW, lambda tenant, _: 100 if tenant == "acme" else None)["agents"]
+    assert {(row["tenant"], row["calls"], row["budget"]) for row in listed if row["agent_id"] == "shared"} == {
+        ("acme", 7, 100),
+        ("globex", 2, None),
+    }
+
+
+def test_what_an_agent_burns_stands_beside_its_usual_hour_and_what_it_used_today(client: Client) -> None:
+    midnight = NOW - NOW % DAY
+    used(client, "burns", NOW - MINUTE, read=30)
+    used(client, "burns", midnight, read=1)
+    used(client, "burns", midnight - MINUTE, read=5)
+    for hour, calls in enumerate((1, 2, 9), start=30):
+        used(client, "burns", NOW - hour * 60 * MINUTE, read=calls)
+    (row,) = [row for row in overview(client, NOW, NOW, lambda *_: None)["agents"] if row["agent_id"] == "burns"]
+    assert (row["tokens"], row["today"]) == (300, 310)
+    assert row["usual"] == 20, "the median of its active hours of the week before: 10, 10, 20, 50, 90"
 
 
 def test_limits_hit_are_counted_over_its_incidents_that_were_not_withdrawn(client: Client) -> None:
@@ -71,10 +96,10 @@ def test_limits_hit_are_counted_over_its_incidents_that_were_not_withdrawn(clien
         for place, (name, status) in enumerate((("i_1", "open"), ("i_2", "resolved"), ("i_3", "withdrawn")))
     ]
     client.insert_frame("incidents", incident_frame(incidents), "limits hit")
-    (found,) = agent(client, "agent_1", NOW)["limits"]
+    (found,) = agent(client, "acme", "agent_1", NOW)["limits"]
     assert (found["component"], found["gap"], found["times"]) == ("site-12", "step limit: none", 2)
     assert (found["incident_id"], found["failure_point"]) == ("i_2", "no step limit")
-    assert agent(client, "agent_2", NOW)["limits"] == []
+    assert agent(client, "acme", "agent_2", NOW)["limits"] == []
 
 
 def test_held_is_the_newest_control_of_each_key_that_is_in_force(client: Client) -> None:

@@ -44,6 +44,11 @@ class Board:
             self._client.insert_frame("controls", control_frame(controls), token)
 
 
+def budget(_: str, agent_id: str) -> int | None:
+    """One agent has one."""
+    return 20_000_000 if agent_id == "seo-agent" else None
+
+
 @contextmanager
 def served(client: Client, now: int) -> Iterator[Served]:
     """The page, told that it is `now` (microseconds)."""
@@ -54,7 +59,7 @@ def served(client: Client, now: int) -> Iterator[Served]:
     async def start() -> tuple[Served, Port]:
         hub = Hub()
         board = Board(client)
-        page = Page(lambda: client, hub, token=TOKEN, hosts=NAMES, now=lambda: now, board=board)
+        page = Page(lambda: client, hub, token=TOKEN, hosts=NAMES, now=lambda: now, board=board, budget=budget)
         port = Port(page.application, "127.0.0.1", 0, "--web")
         await port.start()
         return Served(port.url, page, hub, board), port

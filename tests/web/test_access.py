@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from pipeline.listening import Port
-from tests.web.serving import Board
+from tests.web.serving import Board, budget
 from web.access import HEADERS
 from web.hub import AGAIN, MOST_WAITING, Hub
 from web.server import Page
@@ -23,7 +23,9 @@ def nothing() -> Any:
 
 @pytest.fixture
 async def port() -> AsyncIterator[tuple[Port, Page]]:
-    page = Page(nothing, Hub(), token=TOKEN, hosts=frozenset({"127.0.0.1"}), now=lambda: 0, board=Board())
+    page = Page(
+        nothing, Hub(), token=TOKEN, hosts=frozenset({"127.0.0.1"}), now=lambda: 0, board=Board(), budget=budget
+    )
     made = Port(page.application, "127.0.0.1", 0, "--web")
     await made.start()
     yield made, page
@@ -34,9 +36,16 @@ def routes(page: Page) -> list[tuple[str, str]]:
     found = {
         (route.method, str(route.resource and route.resource.canonical)) for route in page.application.router.routes()
     }
-    assert len(found) >= 8
+    assert len(found) >= 10
     return [
-        (how, path.replace("{id}", "abc").replace("{agent}", "abc").replace("{name}", "app.js")) for how, path in found
+        (
+            how,
+            path.replace("{id}", "abc")
+            .replace("{tenant}", "abc")
+            .replace("{agent}", "abc")
+            .replace("{name}", "app.js"),
+        )
+        for how, path in found
     ]
 
 

@@ -84,14 +84,16 @@ def _look(client: Client) -> Seen:
         for incident in found:
             seen.texts[incident.kind] = _incident(page, server, incident)
             _picture(page, incident.kind)
-        page.goto(f"{server.url}/#/agent/seo-agent")
+            seen.texts[f"{incident.kind} prevention"] = _prevention(page)
+        seen.texts["postmortem"] = _postmortem(page)
+        page.goto(f"{server.url}/#/agent/{found[0].tenant}/seo-agent")
         seen.texts["agent"] = _main(page, "Its incidents")
         _picture(page, "agent")
         page.set_viewport_size({"width": 390, "height": 844})
         page.goto(f"{server.url}/#/incident/{found[0].incident_id}")
         _main(page, "Timeline")
         seen.numbers["phone overflow"] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        page.goto(f"{server.url}/#/agent/seo-agent")
+        page.goto(f"{server.url}/#/agent/{found[0].tenant}/seo-agent")
         _main(page, "Its incidents")
         seen.numbers["phone overflow of an agent"] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         _picture(page, "agent_phone")
@@ -114,6 +116,22 @@ def _incident(page: Page, server: Served, incident: Incident) -> str:
     expect(page.locator("h1")).to_contain_text(incident.title[:40], timeout=20_000)
     text = _main(page, "Timeline")
     expect(page.locator("canvas.wide")).to_have_attribute("data-drawn", "yes", timeout=20_000)
+    return text
+
+
+def _prevention(page: Page) -> str:
+    panel = page.locator("section", has_text="What would have prevented it")
+    panel.locator("summary").click()
+    expect(panel.locator("li").first).to_be_visible(timeout=60_000)
+    return panel.inner_text()
+
+
+def _postmortem(page: Page) -> str:
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Postmortem").click()
+    opened.value.wait_for_load_state()
+    text = opened.value.locator("main").inner_text()
+    opened.value.close()
     return text
 
 
@@ -141,6 +159,7 @@ def _live(page: Page, server: Served, client: Client, incident: Incident, seen: 
     seen.numbers["live"] = page.evaluate("performance.now()") - began
     seen.texts["lines"] = page.locator("#lines").inner_text()
     seen.texts["marked"] = page.locator("h1").get_attribute("class") or ""
+    seen.texts["revised"] = page.locator(".revised").inner_text()
 
 
 def _hold(page: Page, server: Served, incident: Incident, seen: Seen) -> None:
@@ -189,7 +208,7 @@ def _hostile(page: Page, server: Served, client: Client, incident: Incident, see
     page.goto(f"{server.url}/#/incident/{bad[0].incident_id}")
     seen.texts["hostile"] = _main(page, PAYLOADS[-1][-12:])
     page.locator("canvas.wide").hover()
-    page.goto(f"{server.url}/#/agent/{'%3Cscript%3E'}")
+    page.goto(f"{server.url}/#/agent/{incident.tenant}/{'%3Cscript%3E'}")
     _main(page, "<script>")
     paper = page.context.new_page()
     paper.set_content(FORMATS["html"].render(build(client, bad[0].incident_id, bad[0].revision)))
@@ -233,6 +252,9 @@ def test_the_overview_says_what_is_open_who_burns_and_who_was_paged(seen: Seen) 
     assert "seo-agent" in text
     assert "node node-7 failed" in text
     assert "console (page, firing)" in text
+    assert "51% of 20,000,000" in text, "what it used today against its budget"
+    for said in ("Silent sources", "None is known.", "None is paused or halted."):
+        assert said in text, "what there is none of is said"
 
 
 def test_each_story_says_who_did_it_what_it_did_not_know_and_which_limit_was_missing(seen: Seen) -> None:
@@ -243,6 +265,11 @@ def test_each_story_says_who_did_it_what_it_did_not_know_and_which_limit_was_mis
     for said in ("1260% of the calls needed", "unplanned tokens", "step limit: none"):
         assert said in loop
     assert "Who did it: infrastructure" in seen.texts["infrastructure_failure"]
+    held = "Waiting for approval would have held kubernetes.scale at 14:09:00"
+    assert held in seen.texts["agent_caused_failure prevention"]
+    assert "would have stopped the session" in seen.texts["feedback_loop prevention"]
+    assert "no agent is held responsible" in seen.texts["infrastructure_failure prevention"]
+    assert "What would have prevented it" in seen.texts["postmortem"]
     agent = seen.texts["agent"]
     assert "1.9.0" in agent
     assert "Drift: the last hour against the week before" in agent
@@ -252,6 +279,8 @@ def test_each_story_says_who_did_it_what_it_did_not_know_and_which_limit_was_mis
 def test_a_revision_is_on_the_page_within_two_seconds_and_marked(seen: Seen) -> None:
     assert seen.numbers["live"] < 5_000  # 2 s on a machine that does nothing else
     assert "changed" in seen.texts["marked"]
+    assert "Revised at" in seen.texts["revised"]
+    assert "→ A revision that corrects it" in seen.texts["revised"], "what it replaces stands beside it"
     assert "a line of the tail" in seen.texts["lines"]
 
 
@@ -259,7 +288,7 @@ def test_an_agent_is_paused_and_goes_on(seen: Seen) -> None:
     assert seen.texts["Pause it"].startswith("pause seo-agent user:kim it writes the same hook a9891d25")
     assert "it writes the same hook" in seen.texts["held"]
     assert "user:kim" in seen.texts["held"]
-    assert "Held agents" not in seen.texts["let go"]
+    assert "None is paused or halted." in seen.texts["let go"]
     assert seen.texts["Let it go on"].startswith("resume seo-agent user:kim the hook is fixed")
 
 

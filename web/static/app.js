@@ -25,6 +25,7 @@ async function ask(path) {
 
 function table(heads, rows, empty) {
   if (!rows.length) return make("p", { class: "dim", text: empty });
+  for (const row of rows) [...row.children].forEach((one, index) => { one.dataset.head = heads[index].replace("#", ""); }); // a phone shows a row as a card
   return make("table", {}, make("thead", {}, make("tr", {}, heads.map(head => make("th", { text: head.replace("#", ""), class: head.startsWith("#") ? "n" : null, scope: "col" })))), make("tbody", {}, rows));
 }
 
@@ -43,25 +44,45 @@ async function overview() {
   const row = incident => make("tr", { "data-id": incident.id },
     cell(tag(incident.severity)), cell(`${day(incident.started_ms)} ${clock(incident.started_ms)}`, "t"),
     cell(incidentLink(incident)), cell(`${incident.verdict} ${percent(incident.probability)}${incident.provisional ? ", provisional" : ""}`),
-    cell(incident.owner ?? incident.scope ?? "", "hide"), cell(incident.status === "open" ? span(Math.max(0, found.now - incident.started_ms)) : `${incident.status} ${incident.resolved_ms ? clock(incident.resolved_ms) : ""}`, "t"));
-  const heads = ["", "since, UTC", "what", "who did it", "whose", ""];
+    cell(incident.owner ?? incident.scope ?? "", "hide"), cell(incident.status === "open" ? "for " + span(Math.max(0, found.now - incident.started_ms)) : `${incident.status} ${incident.resolved_ms ? clock(incident.resolved_ms) : ""}`, "t"));
+  const heads = ["severity", "since, UTC", "what", "who did it", "whose", "state"];
   return [
     make("h1", { text: found.open.length ? `${found.open.length} open` : "Nothing is open" }),
     make("div", { class: "panel" }, table(heads, found.open.map(row), "No open incidents.")),
-    found.silent.length ? make("div", { class: "panel" }, make("b", { class: "warning", text: "Silent: " }), found.silent.map(one => one.scope ?? one.title).join(", "), make("div", { class: "dim", text: "“All clear” is not said for what sends nothing." })) : null,
-    found.held.length ? make("div", { class: "panel" }, make("h2", { text: "Held agents" }), table(["agent", "", "by", "why", "until"], found.held.map(one => make("tr", {}, cell(one.about), cell(one.mode === "shadow" ? "shadow only" : tag(one.action, "warning")), cell(one.author), cell(one.reason, "long"), cell(one.until_ms ? clock(one.until_ms) : "it is resumed", "t"))), "")) : null,
+    make("h2", { text: "Silent sources" }),
+    make("div", { class: "panel" }, found.silent.length
+      ? [make("ul", {}, found.silent.map(one => make("li", {}, incidentLink({ id: one.id, title: one.scope ?? one.title })))), make("p", { class: "dim", text: "“All clear” is not said for what sends nothing." })]
+      : make("p", { class: "dim", text: "None is known." })),
+    make("h2", { text: "Held agents" }),
+    make("div", { class: "panel" }, table(["agent", "how", "by", "why", "until, UTC"], found.held.map(one => make("tr", {}, cell(one.about), cell(one.mode === "shadow" ? "shadow only" : tag(one.action, "warning")), cell(one.author), cell(one.reason, "long"), cell(one.until_ms ? `${day(one.until_ms)} ${clock(one.until_ms)}` : "it is resumed", "t"))), "None is paused or halted.")),
     make("h2", { text: "Agents, the last hour" }),
-    make("div", { class: "panel" }, table(["agent", "#tokens", "#calls", "#errors", "tokens a minute"], found.agents.map(agent => make("tr", {},
-      cell(link("/agent/" + encodeURIComponent(agent.agent_id), agent.agent_id)), cell(whole(agent.tokens), "n"), cell(whole(agent.calls), "n"),
+    make("div", { class: "panel" }, table(["agent", "#tokens", "#its usual hour", "#budget of today", "#calls", "#errors", "tokens a minute"], found.agents.map(agent => make("tr", {},
+      cell(link(agentPath(agent.tenant, agent.agent_id), agent.agent_id)), cell(whole(agent.tokens), "n"), cell(usually(agent), "n"), cell(budgeted(agent), "n"), cell(whole(agent.calls), "n"),
       cell(agent.errors ? make("span", { class: "warning", text: whole(agent.errors) }) : "0", "n"),
       cell(spark(agent.by_minute)))), "No agent did anything in the last hour.")),
     make("h2", { text: "Pages of the day" }),
-    make("div", { class: "panel" }, table(["when", "what", "to", ""], found.pages.map(page => make("tr", {},
+    make("div", { class: "panel" }, table(["when, UTC", "what", "to", "result"], found.pages.map(page => make("tr", {},
       cell(clock(page.at_ms), "t"), cell(link("/incident/" + encodeURIComponent(page.incident_id), page.title)), cell(`${page.receiver} (${page.mode}, ${page.transition})`),
-      cell(page.state === "sent" ? "sent" : tag(page.state, "critical")))), "Nobody was paged.")),
+      cell(page.state === "sent" ? "sent" : tag(page.state, page.state === "failed" ? "critical" : "warning")))), "Nobody was paged.")),
     make("h2", { text: "Before" }),
     make("div", { class: "panel" }, table(heads, found.recent.map(row), "No earlier incidents.")),
   ];
+}
+
+function agentPath(tenant, agent) { return `/agent/${encodeURIComponent(tenant)}/${encodeURIComponent(agent)}`; }
+function times(factor) { return (factor >= 10 ? whole(factor) : factor.toFixed(1)) + " x"; }
+
+// Tokens of the hour against the median of its active hours of the week before; of the day against its budget.
+function usually(agent) {
+  if (!agent.usual) return make("span", { class: "dim", text: "not known yet" });
+  const factor = agent.tokens / agent.usual;
+  return make("span", { class: factor >= 3 ? "warning" : null, text: `${times(factor)} of ${whole(agent.usual)}` });
+}
+
+function budgeted(agent) {
+  if (!agent.budget) return make("span", { class: "dim", text: "none set" });
+  const part = agent.today / agent.budget;
+  return make("span", { class: part >= 1 ? "critical" : part >= .8 ? "warning" : null, text: `${percent(part)} of ${whole(agent.budget)}` });
 }
 
 function spark(byMinute) {
@@ -109,9 +130,9 @@ async function incidentView(id) {
   const canvas = make("canvas", { class: "wide" }), tip = document.getElementById("tip") ?? document.body.appendChild(make("div", { id: "tip", role: "tooltip", hidden: "" }));
   const facts = [["since", `${day(incident.started_ms)} ${clock(incident.started_ms)} UTC`], ["detected", `${clock(incident.detected_ms)}, ${span(Math.max(0, incident.detected_ms - incident.started_ms))} later`],
     [incident.status, incident.resolved_ms ? `${clock(incident.resolved_ms)}, lasted ${span(incident.resolved_ms - incident.started_ms)}` : "still going on"],
-    ["agent", incident.agent_id && link("/agent/" + encodeURIComponent(incident.agent_id), incident.agent_id + (incident.agent_version ? " " + incident.agent_version : ""))],
+    ["agent", incident.agent_id && link(agentPath(incident.tenant, incident.agent_id), incident.agent_id + (incident.agent_version ? " " + incident.agent_version : ""))],
     ["scope", incident.scope], ["owner", incident.owner], ["taken by", incident.acknowledged_by]].filter(([, value]) => value);
-  const waste = incident.waste;
+  const waste = incident.waste, prevented = make("details", {}, make("summary", { text: "Replay the limits over what it did" })), path = encodeURIComponent(incident.id);
   canvas.setAttribute("aria-label", "Lanes of time; the same stands in the timeline below. Arrow keys move, plus and minus zoom, 0 shows all.");
   const nodes = [
     make("h1", {}, tag(incident.severity), " ", tag(incident.kind.replaceAll("_", " "), "dim"), incident.provisional ? [" ", tag("provisional", "warning")] : null, make("br"), incident.title),
@@ -119,36 +140,43 @@ async function incidentView(id) {
     incident.do_first.length ? make("div", { class: "panel first" }, make("span", { class: "dim", text: "Do first" }), make("ol", {}, incident.do_first.map(text => make("li", { text })))) : null,
     incident.agent_id ? holding(incident.tenant, incident.agent_id, incident.id) : null,
     make("div", { class: "tools" }, make("button", { text: "−", "aria-label": "zoom out", click: () => lanes.zoom(2) }), make("button", { text: "+", "aria-label": "zoom in", click: () => lanes.zoom(.5) }),
-      make("button", { text: "all", click: () => lanes.all() }), make("span", { class: "dim", text: "drag to zoom; hover for what it was; times are UTC" })),
+      make("button", { text: "all", click: () => lanes.all() }), make("span", { class: "dim", text: "drag to zoom; point at a mark for what it was; times are UTC" })),
     make("div", { class: "panel" }, canvas),
     make("div", { class: "grid" },
       panel("Who did it: " + incident.verdict + ", " + percent(incident.probability) + " sure", incident.ranked.length ? incident.ranked.map((one, index) => make("details", { open: index === 0 ? "" : null },
         make("summary", {}, make("b", { text: percent(one.probability) + " " }), `${one.shows} at ${clock(one.at_ms)}`),
         table(["what speaks for it", "#"], Object.entries(one.factors).map(([factor, value]) => make("tr", {}, cell(factor.replaceAll("_", " ")), cell(number(value), "n"))), ""))) : [make("p", { class: "dim", text: "No change of an agent or a person explains it." })]),
-      panel("What the agent did not know", [table(["fact", "", "ask"], incident.gaps.map(gap => make("tr", {}, cell(gap.shows, "long"), cell(make("span", { class: gap.class === "unknowable" || gap.class === "cannot_tell" ? "dim" : "warning", text: gap.says + (gap.read_ms ? " at " + clock(gap.read_ms) : "") })), cell(gap.source ?? "", "dim"))), "Nothing that held was missing, as far as its reads can be told.")]),
+      panel("What the agent did not know", [table(["fact", "the agent", "ask"], incident.gaps.map(gap => make("tr", {}, cell(gap.shows, "long"), cell(make("span", { class: gap.class === "unknowable" || gap.class === "cannot_tell" ? "dim" : "warning", text: gap.says + (gap.read_ms ? " at " + clock(gap.read_ms) : "") })), cell(gap.source ?? "", "dim"))), "Nothing that held was missing, as far as its reads can be told.")]),
       panel("Which limit was missing", [table(["component", "what happened", "limit"], incident.limits.map(gap => make("tr", {}, cell(gap.component), cell(gap.failure_point, "long"), cell(gap.gap))), "No limit was missing or passed.")]),
       waste ? panel("What it wasted", [make("p", {}, make("b", { text: `${Math.round(waste.calls_percent_of_expected)}% of the calls needed` }), `: ${whole(waste.needed_calls)} needed, ${whole(waste.calls)} made`),
         make("p", {}, make("b", { text: `${whole(waste.unplanned_tokens)} unplanned tokens` }), ` in ${span(waste.wall_time_seconds * 1000)}`)]) : null,
       incident.blast_radius.length ? panel("What broke", [make("ul", {}, incident.blast_radius.slice(0, 30).map(item => make("li", { text: item.resource + (item.distance ? ` (${item.distance} away)` : "") }))), incident.blast_radius.length > 30 ? make("p", { class: "dim", text: `and ${incident.blast_radius.length - 30} more` }) : null]) : null,
-      panel("In a terminal", [make("code", { text: `aftermath incidents show ${incident.id.slice(0, 8)}` }), make("br"), make("code", { text: `aftermath postmortem ${incident.id.slice(0, 8)} --format html` })])),
+      panel("What would have prevented it", prevented),
+      panel("Further", [make("p", {}, make("a", { href: `/incidents/${path}/postmortem`, target: "_blank", rel: "noopener", text: "Postmortem, each sentence with its query" })),
+        make("code", { text: `aftermath whatif ${incident.id.slice(0, 8)}` }), make("br"), make("code", { text: `aftermath postmortem ${incident.id.slice(0, 8)} --format html` })])),
     make("h2", { text: "Timeline, UTC" }), timeline(found, incident),
   ];
-  const lanes = new Lanes(canvas, tip, found, (from, to) => ask(`/api/incidents/${encodeURIComponent(incident.id)}/lanes?from=${from}&to=${to}`));
-  return { nodes, revision: incident.revision, stop() { lanes.stop(); tip.hidden = true; } };
+  prevented.addEventListener("toggle", async () => { // when somebody asks: it reads all that the agent did
+    const said = prevented.appendChild(make("p", { class: "dim", text: "asking" }));
+    try { const { sentences } = await ask(`/api/incidents/${path}/prevention`); said.replaceWith(make("ul", {}, sentences.map(text => make("li", { text })))); }
+    catch (error) { said.textContent = error.message; }
+  }, { once: true });
+  const lanes = new Lanes(canvas, tip, found, (from, to) => ask(`/api/incidents/${path}/lanes?from=${from}&to=${to}`));
+  return { nodes, incident, stop() { lanes.stop(); tip.hidden = true; } };
 }
 
 function panel(title, content) { return make("section", { class: "panel" }, make("h2", { text: title }), content); }
 
-// Symptoms of one kind are one row, with how many there were and until when.
+// Symptoms of one kind, and calls that differ in their arguments alone, are one row: how many there were, until when.
 function folded(rows) {
   const groups = new Map();
   for (const row of rows) {
-    const key = row.type === "symptom" ? row.shows.split(":")[0].split(" x")[0] : row.type + row.event_id + row.at_ms;
+    const key = row.type === "symptom" ? row.shows.split(":")[0].split(" x")[0] : row.type === "signal" && row.shows.includes(" {") ? row.shows.split(" {")[0] : row.type + row.event_id + row.at_ms;
     if (groups.has(key)) groups.get(key).push(row); else groups.set(key, [row]);
   }
   return [...groups].map(([head, all]) => {
     if (all.length === 1) return all[0];
-    const places = new Set(all.map(row => row.resource)), says = all[0].shows.split(":").slice(1).join(":");
+    const places = new Set(all.map(row => row.resource)), says = all[0].type === "symptom" ? all[0].shows.split(":").slice(1).join(":") : "";
     return { ...all[0], shows: `${head}, ${all.length} times until ${clock(all[all.length - 1].at_ms)}${says ? ":" + says : ""}`, resource: places.size === 1 ? all[0].resource : `${places.size} resources` };
   });
 }
@@ -168,19 +196,20 @@ function timeline(found, incident) {
     more.textContent = `${rows.length - next} more`;
   }
   show();
-  return make("div", { class: "panel" }, make("div", { class: "tools" }, all), make("table", {}, make("thead", {}, make("tr", {}, ["when", "", "what", "where"].map((text, at) => make("th", { text, scope: "col", class: at === 3 ? "hide" : null })))), body), more);
+  return make("div", { class: "panel" }, make("div", { class: "tools" }, all), make("table", { class: "timeline" }, make("thead", {}, make("tr", {}, ["when", "", "what", "where"].map((text, at) => make("th", { text, scope: "col", class: at === 3 ? "hide" : null })))), body), more);
 }
 
 // --- one agent
 
-async function agentView(id) {
-  const found = await ask("/api/agents/" + encodeURIComponent(id));
+async function agentView(tenant, id) {
+  const found = await ask(`/api/agents/${encodeURIComponent(tenant)}/${encodeURIComponent(id)}`);
   const ages = found.minutes.map(row => Math.round((found.now - row.at_ms) / 60000)), tokens = found.minutes.map(row => row.tokens);
   return [
-    make("h1", { text: found.agent_id }),
+    make("h1", {}, found.agent_id, " ", make("span", { class: "dim", text: "of " + found.tenant })),
+    holding(found.tenant, found.agent_id),
     make("div", { class: "panel" }, make("p", { class: "dim", text: "tokens a minute, the last hour" }), spark([ages, tokens])),
     make("h2", { text: "Versions" }),
-    make("div", { class: "panel" }, table(["version", "first", "last", "#calls", "#errors", "#tokens", "#tokens a call"], found.versions.map(row => make("tr", {}, cell(row.agent_version || "not given"), cell(`${day(row.first_ms)} ${clock(row.first_ms)}`, "t"), cell(`${day(row.last_ms)} ${clock(row.last_ms)}`, "t"), cell(whole(row.calls), "n"), cell(`${whole(row.errors)} (${percent(row.errors / Math.max(1, row.calls))})`, "n"), cell(whole(row.tokens), "n"), cell(whole(row.tokens / Math.max(1, row.calls)), "n"))), "It was not seen.")),
+    make("div", { class: "panel" }, table(["version", "first, UTC", "last, UTC", "#calls", "#errors", "#tokens", "#tokens a call"], found.versions.map(row => make("tr", {}, cell(row.agent_version || "not given"), cell(`${day(row.first_ms)} ${clock(row.first_ms)}`, "t"), cell(`${day(row.last_ms)} ${clock(row.last_ms)}`, "t"), cell(whole(row.calls), "n"), cell(`${whole(row.errors)} (${percent(row.errors / Math.max(1, row.calls))})`, "n"), cell(whole(row.tokens), "n"), cell(whole(row.tokens / Math.max(1, row.calls)), "n"))), "It was not seen.")),
     make("h2", { text: "Tools, the last hour" }),
     make("div", { class: "panel" }, table(["tool", "#calls", "#errors", "#mean ms"], found.tools.map(row => make("tr", {}, cell(row.tool_name), cell(whole(row.calls), "n"), cell(whole(row.errors), "n"), cell(whole(row.mean_ms), "n"))), "It called no tool.")),
     make("h2", { text: "Drift: the last hour against the week before" }),
@@ -188,7 +217,7 @@ async function agentView(id) {
     make("h2", { text: "Limits hit, and limits that were missing" }),
     make("div", { class: "panel" }, table(["component", "limit", "#times", "newest, UTC", "what happened then"], found.limits.map(row => make("tr", {}, cell(row.component), cell(row.gap), cell(whole(row.times), "n"), cell(link("/incident/" + encodeURIComponent(row.incident_id), `${day(row.newest_ms)} ${clock(row.newest_ms)}`), "t"), cell(row.failure_point, "long"))), "None.")),
     make("h2", { text: "Its incidents" }),
-    make("div", { class: "panel" }, table(["", "since, UTC", "what", "who did it", ""], found.incidents.map(incident => make("tr", {}, cell(tag(incident.severity)), cell(`${day(incident.started_ms)} ${clock(incident.started_ms)}`, "t"), cell(incidentLink(incident)), cell(`${incident.verdict} ${percent(incident.probability)}`), cell(incident.status))), "None.")),
+    make("div", { class: "panel" }, table(["severity", "since, UTC", "what", "who did it", "state"], found.incidents.map(incident => make("tr", {}, cell(tag(incident.severity)), cell(`${day(incident.started_ms)} ${clock(incident.started_ms)}`, "t"), cell(incidentLink(incident)), cell(`${incident.verdict} ${percent(incident.probability)}`), cell(incident.status))), "None.")),
   ];
 }
 
@@ -202,22 +231,32 @@ function driftRow(row) {
 // --- the address, and what happens
 
 async function route(isAgain = false) {
-  const turn = ++shown, [, kind, id] = location.hash.slice(1).split("/");
+  const turn = ++shown, [, kind, id, more] = location.hash.slice(1).split("/");
   try {
     let made;
     if (kind === "incident" && id) made = await incidentView(decodeURIComponent(id));
-    else if (kind === "agent" && id) made = { nodes: await agentView(decodeURIComponent(id)), stop() {} };
+    else if (kind === "agent" && id && more) made = { nodes: await agentView(decodeURIComponent(id), decodeURIComponent(more)), stop() {} };
     else made = { nodes: await overview(), stop() {} };
     if (turn !== shown) { made.stop(); return; }
-    const before = view.revision, at = scrollY;
+    const before = view.incident, at = scrollY;
     view.stop();
     view = { ...made, kind: kind || "", id: id ? decodeURIComponent(id) : "" };
     main.replaceChildren(...made.nodes.flat().filter(Boolean));
     document.title = (main.querySelector("h1")?.textContent ?? "") + " · Aftermath";
-    if (isAgain) { scrollTo(0, at); if (before !== view.revision) main.querySelector("h1")?.classList.add("changed"); } else main.focus();
+    if (isAgain) { scrollTo(0, at); if (view.incident && before?.id === view.incident.id && before.revision !== view.incident.revision) revised(before, view.incident); } else main.focus();
   } catch (error) {
     if (turn === shown) main.replaceChildren(make("h1", { text: "This cannot be shown" }), make("p", { text: error.message }), make("button", { text: "Try again", click: () => route() }));
   }
+}
+
+// What stood here a moment ago was replaced: say so, and what changed.
+const COMPARED = { title: "title", status: "state", severity: "severity", verdict: "who did it", probability: "how sure", provisional: "provisional", scope: "scope", owner: "owner", acknowledged_by: "taken by" };
+function revised(before, now) {
+  const said = value => value === null || value === undefined ? "none" : typeof value === "number" ? percent(value) : String(value);
+  const changes = Object.entries(COMPARED).filter(([key]) => said(before[key]) !== said(now[key])).map(([key, word]) => make("li", {}, word + ": ", make("s", { class: "dim", text: said(before[key]) }), " → ", make("b", { text: said(now[key]) })));
+  const heading = main.querySelector("h1");
+  heading.classList.add("changed");
+  heading.after(make("div", { class: "panel revised changed", role: "status" }, make("b", { text: `Revised at ${clock(now.updated_ms)}` }), changes.length ? make("ul", {}, changes) : " with more evidence; the verdict is the same"));
 }
 
 let soon = null;

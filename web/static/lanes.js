@@ -2,8 +2,8 @@
 // The lanes of an incident on a canvas: what the agent did, what held, what the cluster said, what metrics did, who was
 // told, on one axis of time. Marks that fall together are drawn once; a window with too many calls comes as buckets.
 
-const LANE = 46, SERIES = 54, RIGHT = 18, TOP = 26, FACT = 20;
-let LEFT = 190; // where the labels end
+const LANE = 46, SERIES = 62, RIGHT = 18, TOP = 26, FACT = 20;
+let LEFT = 214; // where the labels end
 
 class Lanes {
   // load(from, to) gives what the lanes show in a window, milliseconds.
@@ -13,7 +13,7 @@ class Lanes {
     canvas.setAttribute("role", "img");
     canvas.addEventListener("pointermove", event => this.hover(event));
     canvas.addEventListener("pointerleave", () => { this.tip.hidden = true; this.drag = null; this.draw(); });
-    canvas.addEventListener("pointerdown", event => { this.drag = { from: event.offsetX, to: event.offsetX }; });
+    canvas.addEventListener("pointerdown", event => { this.hover(event); if (event.pointerType === "mouse") this.drag = { from: event.offsetX, to: event.offsetX }; });
     canvas.addEventListener("pointerup", () => this.dropped());
     canvas.addEventListener("keydown", event => this.key(event));
     this.sizes = new ResizeObserver(() => this.draw());
@@ -81,7 +81,7 @@ class Lanes {
   draw() {
     this.width = this.canvas.clientWidth;
     if (!this.width || !this.data) return;
-    LEFT = this.width < 560 ? 118 : 190;
+    LEFT = this.width < 560 ? 124 : 214;
     const { calls, facts, series } = this.data, shownFacts = facts.slice(0, 8);
     const rows = [["calls", LANE], ["changes", LANE], ["facts", Math.max(LANE, shownFacts.length * FACT + 12)], ["cluster", LANE],
       ...series.map(one => [one, SERIES]), ["pages", LANE]];
@@ -94,7 +94,7 @@ class Lanes {
     ink.scale(ratio, ratio);
     const style = getComputedStyle(document.documentElement);
     this.colour = name => style.getPropertyValue("--" + name).trim();
-    this.marks = [];
+    this.marks = []; this.texts = [];
     this.axis(height);
     let y = TOP;
     const where = {};
@@ -112,6 +112,7 @@ class Lanes {
       y += tall;
     }
     this.decisive(where);
+    for (const write of this.texts) write();
     this.canvas.dataset.drawn = "yes";
     if (this.drag) {
       ink.fillStyle = this.colour("accent"); ink.globalAlpha = .2;
@@ -120,12 +121,13 @@ class Lanes {
     }
   }
 
-  label(text, y, dim = "") {
+  label(text, y, ...below) {
     const ink = this.ink;
     ink.fillStyle = this.colour("text"); ink.font = "600 12.5px system-ui, sans-serif"; ink.textAlign = "left";
     ink.fillText(fit(ink, text, LEFT - 12), 4, y + 18);
     ink.fillStyle = this.colour("dim"); ink.font = "12px system-ui, sans-serif";
-    ink.fillText(fit(ink, dim, LEFT - 12), 4, y + 34);
+    below.forEach((dim, line) => ink.fillText(fit(ink, dim, LEFT - 12), 4, y + 34 + line * 16));
+    this.mark(0, y + 22, 20, [text, ...below].join("\n"), LEFT - 8); // whole, where it was cut
   }
 
   axis(height) {
@@ -157,7 +159,7 @@ class Lanes {
 
   calls(calls, y, tall) {
     const ink = this.ink;
-    this.label("agent: reasoning, calls", y, `${calls.count.toLocaleString("en")} calls`);
+    this.label("agent: what it did", y, `${calls.count.toLocaleString("en")} steps: thought ▴, calls ▾`);
     if (calls.buckets.length) {
       const most = Math.max(...calls.buckets.map(one => one.calls)), wide = Math.max(1, (this.width - LEFT - RIGHT) / 600);
       for (const one of calls.buckets) {
@@ -190,6 +192,14 @@ class Lanes {
     }
   }
 
+  // Over all marks, and readable over any of them.
+  halo(text, x, y, colour, font, align) {
+    const ink = this.ink;
+    ink.font = font; ink.textAlign = align; ink.lineJoin = "round";
+    ink.strokeStyle = this.colour("panel"); ink.lineWidth = 3; ink.strokeText(text, x, y); ink.lineWidth = 1;
+    ink.fillStyle = colour; ink.fillText(text, x, y);
+  }
+
   triangle(x, y, name) {
     const ink = this.ink;
     ink.fillStyle = this.colour(name);
@@ -200,13 +210,13 @@ class Lanes {
     const ink = this.ink;
     ink.fillStyle = this.colour("text"); ink.font = "12px system-ui, sans-serif"; ink.textAlign = "left";
     const fits = fit(ink, said, this.width - RIGHT - x);
-    ink.fillText(fits, x, y);
+    this.texts.push(() => this.halo(fits, x, y, this.colour("text"), "12px system-ui, sans-serif", "left"));
     return x + ink.measureText(fits).width + 8;
   }
 
   facts(facts, all, y) {
     const ink = this.ink;
-    this.label("what held", y, all > facts.length ? `${facts.length} of ${all} facts` : "facts: flags, windows, deploys");
+    this.label("what held", y, all > facts.length ? `${facts.length} of ${all} facts` : "flags, windows, deploys");
     facts.forEach((fact, row) => {
       const top = y + 6 + row * FACT, left = Math.max(LEFT, this.x(fact.from_ms)), right = Math.min(this.width - RIGHT, this.x(fact.until_ms ?? this.to));
       if (right < LEFT || left > this.width - RIGHT) return;
@@ -236,7 +246,7 @@ class Lanes {
 
   series(one, y, tall) {
     const ink = this.ink, low = Math.min(...one.points), high = Math.max(...one.points), range = high - low || 1;
-    this.label(name(one.resource) + " " + one.metric, y, `${number(low)} to ${number(high)} ${one.unit === "1" ? "" : one.unit}`);
+    this.label(name(one.resource), y, one.metric, `${number(low)} to ${number(high)} ${unit(one)}`);
     const at = value => y + tall - 8 - (value - low) / range * (tall - 16);
     ink.strokeStyle = this.colour("info"); ink.lineWidth = 1.8; ink.beginPath();
     let begun = false;
@@ -246,7 +256,7 @@ class Lanes {
       if (x < LEFT - 4 || x > this.width) { begun = false; return; }
       if (begun) ink.lineTo(x, at(one.points[index])); else ink.moveTo(x, at(one.points[index]));
       begun = true;
-      this.mark(x, y + tall / 2, tall / 2, `${clock(time)} ${name(one.resource)} ${one.metric}: ${number(one.points[index])} ${one.unit === "1" ? "" : one.unit}`);
+      this.mark(x, y + tall / 2, tall / 2, `${clock(time)} ${name(one.resource)} ${one.metric}: ${number(one.points[index])} ${unit(one)}`);
     });
     ink.stroke(); ink.lineWidth = 1;
     for (const row of this.found.timeline) {
@@ -288,8 +298,8 @@ class Lanes {
     ink.fillStyle = this.colour("write"); ink.beginPath(); ink.moveTo(...to);
     ink.lineTo(to[0] - 11 * Math.cos(turn - .4), to[1] - 11 * Math.sin(turn - .4));
     ink.lineTo(to[0] - 11 * Math.cos(turn + .4), to[1] - 11 * Math.sin(turn + .4)); ink.fill();
-    ink.lineWidth = 1; ink.font = "600 12.5px system-ui, sans-serif"; ink.textAlign = "center";
-    ink.fillText(span(symptom.at_ms - cause.at_ms) + " later", middle, (from[1] + to[1]) / 2 - 6);
+    ink.lineWidth = 1;
+    this.texts.push(() => this.halo(span(symptom.at_ms - cause.at_ms) + " later", middle - 10, (from[1] + to[1]) / 2, this.colour("write"), "600 12.5px system-ui, sans-serif", "right"));
   }
 }
 
@@ -308,6 +318,8 @@ function callText(call) {
 }
 
 function clock(ms) { return new Date(ms).toISOString().slice(11, 19); }
+// UCUM writes what is counted in braces, and 1 for nothing.
+function unit(series) { return series.unit === "1" ? "" : String(series.unit ?? "").replace(/[{}]/g, ""); }
 function name(resource) { return String(resource).split("/").pop(); }
 function number(value) { return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4))); }
 function span(ms) {
