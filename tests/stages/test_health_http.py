@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.core.limits import Limits
@@ -109,6 +110,12 @@ def test_the_alert_rules_on_aftermath_itself_do_what_their_tests_say() -> None:
     for words in (["check", "rules", "aftermath.rules.yml"], ["test", "rules", "aftermath.rules.test.yml"]):
         done = subprocess.run(["promtool", *words], cwd=folder, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
+    rules, tests = (
+        yaml.safe_load((folder / name).read_text()) for name in ("aftermath.rules.yml", "aftermath.rules.test.yml")
+    )
+    alerts = {rule["alert"] for group in rules["groups"] for rule in group["rules"]}
+    tested = [case for test in tests["tests"] for case in test["alert_rule_test"]]
+    assert {case["alertname"] for case in tested if case.get("exp_alerts")} == alerts, "each fires in a test"
     named = set(re.findall(r"aftermath_[a-z_]+", (folder / "aftermath.rules.yml").read_text()))
     assert named <= set(METRICS), "an alert on a metric that does not exist never fires"
 
