@@ -12,6 +12,8 @@ from prometheus_client.registry import Collector
 
 from pipeline.stages.base import Stage
 from pipeline.stages.batching import BatchingStage
+from pipeline.stages.correlate import Correlate
+from pipeline.stages.detect import Detect
 from pipeline.stages.notify import Notify
 from pipeline.stages.saving import SavingStage
 
@@ -32,6 +34,11 @@ METRICS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     ),
     "aftermath_unaccounted_messages": (("stage",), "Messages read less the five outcomes: must be 0 at rest."),
     "aftermath_dead_letters_total": (("stage", "reason"), "Messages that could not be read, by reason."),
+    "aftermath_rows_ahead_total": (("stage", "topic"), "Rows more than a minute ahead of their append time: a clock."),
+    "aftermath_operator_seconds_total": (("stage",), "Seconds spent in detectors or in correlation."),
+    "aftermath_open_incidents": (("stage",), "Open incidents of the tenants in its partitions."),
+    "aftermath_writes_total": (("stage", "table"), "Batches that ClickHouse accepted."),
+    "aftermath_write_retries_total": (("stage",), "Batches that ClickHouse did not take yet, and that went once more."),
     "aftermath_rows_written_total": (("stage", "table"), "Rows that ClickHouse accepted."),
     "aftermath_rows_refused_total": (("stage", "table"), "Rows that ClickHouse can never take: dead letters."),
     "aftermath_pages_sent_total": ((), "Pages that a receiver accepted."),
@@ -71,6 +78,9 @@ def _samples(stages: Mapping[str, Stage[Any]]) -> Iterator[Sample]:
         if name in COUNTED:
             yield from _of_outcomes(name, stage)
         if isinstance(stage, BatchingStage):
+            yield "aftermath_write_retries_total", (name,), stage.retries
+            for table, number in list(stage.writes.items()):
+                yield "aftermath_writes_total", (name, table), number
             for table, number in list(stage.rows_written.items()):
                 yield "aftermath_rows_written_total", (name, table), number
             for table, number in list(stage.rows_refused.items()):
@@ -80,6 +90,13 @@ def _samples(stages: Mapping[str, Stage[Any]]) -> Iterator[Sample]:
             yield "aftermath_pages_failed_total", (), stage.given_up
             for reason, number in list(stage.not_sent.items()):
                 yield "aftermath_pages_not_sent_total", (reason,), number
+        if isinstance(stage, Detect):
+            for topic, number in stage.rows_ahead().items():
+                yield "aftermath_rows_ahead_total", (name, topic), number
+        if isinstance(stage, Correlate):
+            yield "aftermath_open_incidents", (name,), stage.open_incidents()
+        if isinstance(stage, SavingStage):
+            yield "aftermath_operator_seconds_total", (name,), stage.operator_seconds
         if isinstance(stage, SavingStage) and (saved := stage.saved()):
             yield "aftermath_snapshot_age_seconds", (name,), max(age for age, _ in saved)
             yield "aftermath_snapshot_bytes", (name,), sum(size for _, size in saved)

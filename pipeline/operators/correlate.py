@@ -107,6 +107,11 @@ class Tenants:
         for correlator in self._own.values():
             correlator.limits = limits
 
+    @property
+    def open_incidents(self) -> int:
+        """Of all tenants; any thread may ask."""
+        return sum(len(correlator.cases.open) for correlator in list(self._own.values()))
+
     def saved(self) -> Any:
         """The firm state, for a snapshot; a copy is made anew from it."""
         return {"upto": self.upto, "tenants": {name: found.saved() for name, found in self._own.items()}}
@@ -186,6 +191,11 @@ class CorrelateOperator:
     def closed(self) -> Mapping[str, int]:
         """Source -> start of the last pane it closed: what `SilenceWatch.notice` asks for."""
         return self._merge.closed
+
+    @property
+    def open_incidents(self) -> int:
+        """Firm ones: what runs ahead without a silent source is not counted."""
+        return self._firm.open_incidents
 
     @property
     def held_rows(self) -> int:

@@ -107,6 +107,7 @@ class DetectOperator:
         self._observed = ObservedMemory(self.sessions)
         self._hearing = Hearing()
         self._marked_upto = NEVER
+        self.ahead = 0  # rows far ahead of their append time, since the operator was made
         self._whole_from: int | None = None  # panes before this are not whole (cold start in the middle of a log)
 
     def starts_at(self, offset: int, ingest_time: int) -> None:
@@ -158,6 +159,7 @@ class DetectOperator:
 
     def _count(self, judged: Judged, decoded: Decoded) -> Counter[Outcome]:
         late = int(judged.late.sum())
+        self.ahead += int((judged.late & ~judged.carried).sum())
         unused = 0
         if self.record == "cluster_event":
             plain = (pl.col("kind") == "kubernetes") & (pl.col("severity") == "normal") & ~pl.lit(judged.is_late)

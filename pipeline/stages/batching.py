@@ -66,6 +66,8 @@ class BatchingStage(Stage[Memory]):
         super().__init__(settings, fail)
         self.rows_written: dict[str, int] = defaultdict(int)
         self.rows_refused: dict[str, int] = defaultdict(int)
+        self.writes: dict[str, int] = defaultdict(int)  # batches that were taken, by table
+        self.retries = 0  # batches that were not, and went once more
         self._writer = writer
         self._waiting: list[tuple[Element, Rows, asyncio.Future[None]]] = []
         self._waiting_bytes = 0
@@ -138,6 +140,7 @@ class BatchingStage(Stage[Memory]):
             frame = found[0][1] if len(found) == 1 else pl.concat([part for _, part in found])
             token = stable_hash(table, [element.token for element, _ in found])
             refused = await self._write_until_taken(table, frame, token)
+            self.writes[table] += 1
             self.rows_written[table] += frame.height - len(refused)
             if refused:
                 self.rows_refused[table] += len(refused)
@@ -169,6 +172,7 @@ class BatchingStage(Stage[Memory]):
                 if not self.waiting_on:
                     log.warning("%s waits for its sink: %s", self.name, error)
                 self.waiting_on = str(error)
+                self.retries += 1
             else:
                 if self.waiting_on:
                     log.warning("%s goes on: its sink takes rows again", self.name)

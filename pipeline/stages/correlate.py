@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from pipeline.clock import monotonic
 from pipeline.core.limits import Limits
 from pipeline.core.merge import SilenceWatch
 from pipeline.core.owners import Owners
@@ -149,15 +150,22 @@ class Correlate(SavingStage[CorrelateOperator]):
                 records = [Outgoing(SIGNALS.name, encode_record(gap), None, number) for number, gap in gaps]
                 await (await self.publisher.send(records))
 
+    def open_incidents(self) -> int:
+        """Of the tenants in its partitions; any thread may ask."""
+        return sum(memory.open_incidents for memory in list(self._memories.values()))
+
     def _read(self, operator: CorrelateOperator, element: Element) -> list[Outgoing]:
         messages = [decode_record(record.value) for record in element.records if record.value is not None]
+        began = monotonic()
+        found = operator.read(messages)
+        self.operator_seconds += monotonic() - began
         revisions = [
             Outgoing(
                 INCIDENTS.name,
                 encode_incident(incident),
                 f"{incident.tenant}/{incident.incident_id}".encode(),
             )
-            for incident in map(self._owners.owned, operator.read(messages))
+            for incident in map(self._owners.owned, found)
         ]
         postings = [
             Outgoing(FACTS.name, encode_record(posting.fact) if posting.fact else None, posting.key.encode())

@@ -11,9 +11,11 @@ does is append a record.
 
 import asyncio
 import uuid
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from pipeline.clock import monotonic
 from pipeline.core.limits import Limits
 from pipeline.core.panes import TimeRules
 from pipeline.frontier import Element
@@ -103,6 +105,13 @@ class Detect(SavingStage[Partition]):
         parts = await asyncio.to_thread(self.journal.guard, element, lambda part: self._read(partition, part))
         return await self.publisher.send([message for part in parts for message in part])
 
+    def rows_ahead(self) -> dict[str, int]:
+        """Rows whose event time was far ahead of their append time, by topic; any thread may ask."""
+        found: Counter[str] = Counter()
+        for (topic, _), memory in list(self._memories.items()):
+            found[topic] += memory.operator.ahead
+        return found
+
     def _read(self, partition: Partition, element: Element) -> list[Outgoing]:
         batch = element.batch()
         decoded = decode_batch(batch, TOPIC_RECORDS[element.topic])
@@ -111,7 +120,9 @@ class Detect(SavingStage[Partition]):
         if partition.is_at_start:
             partition.operator.starts_at(batch.offsets[0], batch.ingest_times[0])
             partition.is_at_start = False
+        began = monotonic()
         detected = partition.operator.read(decoded)
+        self.operator_seconds += monotonic() - began
         for outcome, number in detected.counts.items():
             self._count(element.topic, Outcome(outcome), number)
         messages = [

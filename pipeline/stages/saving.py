@@ -70,6 +70,7 @@ class SavingStage(Stage[Memory]):
     def __init__(self, settings: Settings, fail: Fail) -> None:
         super().__init__(settings, fail)
         self._saves: dict[tuple[str, int], Task] = {}
+        self.operator_seconds = 0.0  # in operators since the stage began
 
     @abstractmethod
     def fresh(self, topic: str, partition: int) -> Memory:

@@ -72,21 +72,25 @@ async def test_what_is_scraped_is_what_the_stages_did_and_what_keeps_them_from_i
     assert (await ask(port, "/healthz"))[0] == 200, "joining is no reason to restart"
 
     sink.is_down = True
-    kafka.produce(TRACES.name, [a_span(1), GARBAGE, a_span(2)], stamp=at(2) // 1000)
+    kafka.produce(TRACES.name, [a_span(1), GARBAGE, a_span(2), a_span(3600)], stamp=at(2) // 1000)
     await started(detect)
     await started(archive)
     await until(lambda: detect.progress.confirmed and archive.waiting_on and detect.saved())
     found = await figures(port)
     assert found["aftermath_messages_total", "detect", TRACES.name, "accepted"] == 2
+    assert found["aftermath_messages_total", "detect", TRACES.name, "late"] == 1
     assert found["aftermath_messages_total", "detect", TRACES.name, "rejected"] == 1
     assert found["aftermath_unaccounted_messages", "detect"] == 0
     assert sum(found[key] for key in found if key[:2] == ("aftermath_dead_letters_total", "detect")) == 1
-    assert found["aftermath_read_total", "detect"] == 3
+    assert found["aftermath_read_total", "detect"] == 4
     assert found["aftermath_newest_record_seconds", "detect"] == at(2) / 1_000_000
     assert found["aftermath_snapshot_bytes", "detect"] > 100
     assert found["aftermath_snapshot_age_seconds", "detect"] >= 0
-    assert (found["aftermath_lag_messages", "archive"], found["aftermath_waiting", "archive"]) == (3, 1)
+    assert (found["aftermath_lag_messages", "archive"], found["aftermath_waiting", "archive"]) == (4, 1)
     assert found["aftermath_in_flight_bytes", "archive"] > 0
+    assert found["aftermath_write_retries_total", "archive"] >= 1
+    assert found["aftermath_rows_ahead_total", "detect", TRACES.name] == 1
+    assert found["aftermath_operator_seconds_total", "detect"] > 0
     status, text = await ask(port, "/readyz")
     assert (status, "archive waits: ClickHouse is down" in text) == (503, True)
     assert (await ask(port, "/healthz"))[0] == 200, "a dependency that is down is no reason to restart"
@@ -94,7 +98,8 @@ async def test_what_is_scraped_is_what_the_stages_did_and_what_keeps_them_from_i
     sink.is_down = False
     await until(lambda: archive.lag() == 0)
     found = await figures(port)
-    assert found["aftermath_rows_written_total", "archive", "agent_traces"] == 2
+    assert found["aftermath_rows_written_total", "archive", "agent_traces"] == 3
+    assert 1 <= found["aftermath_writes_total", "archive", "agent_traces"] <= 3
     assert (await ask(port, "/readyz"))[0] == 200
 
     detect.failed(ValueError("made for the test"), "nowhere")

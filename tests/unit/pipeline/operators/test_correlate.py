@@ -22,7 +22,8 @@ from schemas.incidents import Incident
 from schemas.signals import Action, Fact, Gap, Marker, Reduced, Row, Signal, Usage
 from schemas.times import LATEST, MICROS, MINUTE
 from schemas.usage import COLUMNS, KEY, SUMS, usage_of
-from tests.builders import T0, at
+from tests.builders import T0, at, span
+from tests.scenario import SETTLE, replay
 
 PANE = 5 * MICROS
 SOURCES = ("agent.traces.v1/0", "agent.traces.v1/1", "cluster.events.v1/0")
@@ -452,3 +453,19 @@ def test_a_verdict_is_less_sure_while_a_source_that_tells_of_changes_is_silent()
     assert early.attribution.probability < firm.attribution.probability
     silent = "A source that tells of changes is silent"
     assert (silent in early.summary, silent in firm.summary) == (True, False)
+
+
+def test_open_incidents_are_counted_while_they_are_open() -> None:
+    loop = [
+        span(
+            2 * number,
+            span_id=f"s-{number}",
+            tool_name="write_hook",
+            tool_args='{"hook": "wp_head"}',
+            access="write",
+            target="site-12/wordpress/hook/wp_head",
+        )
+        for number in range(30)
+    ]
+    assert replay(loop).correlate.open_incidents == 1
+    assert replay(loop, settle=SETTLE).correlate.open_incidents == 0
