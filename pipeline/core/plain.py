@@ -7,7 +7,8 @@ snapshot topic cannot run code. Columns and frames become blobs of their own, co
 import dataclasses
 import io
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from pydantic import BaseModel
 from schemas.errors import AftermathError
 
 LEVEL = 1
+AS_IT_IS = frozenset((str, int, float, bool, type(None)))  # in JSON
 DTYPE_KINDS = "iufbS"  # numbers, booleans and fixed bytes: nothing that holds Python objects
 Classes = Mapping[str, type[Any]]
 
@@ -29,83 +31,128 @@ class StateError(AftermathError):
 
 def encode(value: Any, classes: Classes) -> list[bytes]:
     """Blobs, the first of them JSON. Raises TypeError where a value is of no class that is named."""
-    names = {cls: name for name, cls in classes.items()}
-    blobs: list[bytes] = []
-    tree = _plain(value, names, blobs)
-    return [orjson.dumps(tree), *blobs]
+    encoder = _Encoder({cls: name for name, cls in classes.items()})
+    tree = encoder.plain(value)
+    return [orjson.dumps({"state": tree, "shared": encoder.shared}), *encoder.blobs]
 
 
 def decode(blobs: list[bytes], classes: Classes) -> Any:
     """What was encoded. Raises StateError."""
     try:
-        return _value(orjson.loads(blobs[0]), classes, blobs)
+        found = orjson.loads(blobs[0])
+        decoder = _Decoder(blobs, classes)
+        for tree in found["shared"]:
+            decoder.shared.append(decoder.value(tree))
+        return decoder.value(found["state"])
     except (KeyError, IndexError, ValueError, TypeError, zstandard.ZstdError, pl.exceptions.PolarsError) as error:
         raise StateError(f"saved state cannot be read ({type(error).__name__}: {error}); it is left aside") from error
 
 
-def _plain(value: Any, names: Mapping[type[Any], str], blobs: list[bytes]) -> Any:
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, np.integer):
-        return int(value)
-    if isinstance(value, list):
-        return {"l": [_plain(item, names, blobs) for item in value]}
-    if isinstance(value, tuple):
-        return {"t": [_plain(item, names, blobs) for item in value]}
-    if isinstance(value, set | frozenset):
-        return {"s": [_plain(item, names, blobs) for item in value]}
-    if isinstance(value, deque):
-        return {"q": [_plain(item, names, blobs) for item in value], "m": value.maxlen}
-    if isinstance(value, dict):
-        return {"d": [[_plain(key, names, blobs), _plain(item, names, blobs)] for key, item in value.items()]}
-    if isinstance(value, bytes):
-        return {"b": _blob(value, blobs)}
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind not in DTYPE_KINDS:
-            raise TypeError(f"a column of {value.dtype} cannot be saved")
-        return {"n": value.dtype.str, "h": list(value.shape), "b": _blob(value.tobytes(), blobs)}
-    if isinstance(value, pl.DataFrame):
-        body = io.BytesIO()
-        value.write_ipc_stream(body, compression="lz4")
-        return {"i": _blob(body.getvalue(), blobs)}
-    name = names.get(type(value))
-    if name is None:
-        raise TypeError(f"{type(value).__name__} is not among the classes that can be saved")
-    if isinstance(value, BaseModel):
-        return {"p": name, "v": value.model_dump(mode="json")}
-    fields = [_plain(getattr(value, field.name), names, blobs) for field in dataclasses.fields(value)]
-    return {"c": name, "f": fields}
+class _Encoder:
+    """shared: values of frozen classes, each once however many hold it; what one of them holds stands before it.
+
+    An action is held by whoever watches it or waits for it: thousands of them, of two kilobytes.
+    """
+
+    def __init__(self, names: Mapping[type[Any], str]) -> None:
+        self.names = names
+        self.blobs: list[bytes] = []
+        self.shared: list[Any] = []
+        self._places: dict[int, int] = {}  # id of a value -> its place; what is saved holds them all until the end
+
+    def plain(self, value: Any) -> Any:
+        if value is None or isinstance(value, str | bool | int | float):
+            return value
+        if isinstance(value, np.integer):
+            return int(value)
+        if isinstance(value, list):
+            return {"l": self.each(value)}
+        if isinstance(value, tuple):
+            return {"t": self.each(value)}
+        if isinstance(value, set | frozenset):
+            return {"s": self.each(value)}
+        if isinstance(value, deque):
+            return {"q": self.each(value), "m": value.maxlen}
+        if isinstance(value, dict):
+            return {"d": [self.each(pair) for pair in value.items()]}
+        if isinstance(value, bytes):
+            return {"b": self._blob(value)}
+        if isinstance(value, np.ndarray):
+            if value.dtype.kind not in DTYPE_KINDS:
+                raise TypeError(f"a column of {value.dtype} cannot be saved")
+            return {"n": value.dtype.str, "h": list(value.shape), "b": self._blob(value.tobytes())}
+        if isinstance(value, pl.DataFrame):
+            body = io.BytesIO()
+            value.write_ipc_stream(body, compression="lz4")
+            return {"i": self._blob(body.getvalue())}
+        cls: Any = type(value)
+        name = self.names.get(cls)
+        if name is None:
+            raise TypeError(f"{type(value).__name__} is not among the classes that can be saved")
+        if isinstance(value, BaseModel):
+            return {"p": name, "v": value.model_dump(mode="json")}
+        place = self._places.get(id(value))
+        if place is None:
+            tree = {"c": name, "f": self.each([getattr(value, field) for field in _fields(cls)])}
+            if not cls.__dataclass_params__.frozen:
+                return tree
+            place = self._places[id(value)] = len(self.shared)
+            self.shared.append(tree)
+        return {"r": place}
+
+    def each(self, values: Iterable[Any]) -> list[Any]:
+        """Most of what is saved are texts and numbers: those cost no call."""
+        return [value if type(value) in AS_IT_IS else self.plain(value) for value in values]
+
+    def _blob(self, data: bytes) -> int:
+        self.blobs.append(zstandard.compress(data, LEVEL))
+        return len(self.blobs)  # the first blob is the JSON
 
 
-def _blob(data: bytes, blobs: list[bytes]) -> int:
-    blobs.append(zstandard.compress(data, LEVEL))
-    return len(blobs)  # the first blob is the JSON
+class _Decoder:
+    """The other way; `shared` grows in order."""
+
+    def __init__(self, blobs: list[bytes], classes: Classes) -> None:
+        self.blobs = blobs
+        self.classes = classes
+        self.shared: list[Any] = []
+
+    def value(self, tree: Any) -> Any:
+        if not isinstance(tree, dict):
+            return tree
+        if "r" in tree:
+            return self.shared[tree["r"]]
+        if "l" in tree:
+            return self.each(tree["l"])
+        if "t" in tree:
+            return tuple(self.each(tree["t"]))
+        if "s" in tree:
+            return set(self.each(tree["s"]))
+        if "q" in tree:
+            return deque(self.each(tree["q"]), maxlen=tree["m"])
+        if "d" in tree:
+            return {self.value(key): self.value(item) for key, item in tree["d"]}
+        if "n" in tree:
+            dtype = np.dtype(tree["n"])
+            if dtype.kind not in DTYPE_KINDS:
+                raise ValueError(f"a column of {dtype}")
+            return np.frombuffer(self._blob(tree), dtype=dtype).reshape(tree["h"]).copy()
+        if "i" in tree:
+            return pl.read_ipc_stream(io.BytesIO(zstandard.decompress(self.blobs[tree["i"]])))
+        if "b" in tree:
+            return self._blob(tree)
+        if "p" in tree:
+            return self.classes[tree["p"]].model_validate(tree["v"])
+        cls: Any = self.classes[tree["c"]]
+        return cls(**dict(zip(_fields(cls), self.each(tree["f"]), strict=True)))
+
+    def each(self, trees: Iterable[Any]) -> list[Any]:
+        return [self.value(tree) if isinstance(tree, dict) else tree for tree in trees]
+
+    def _blob(self, tree: dict[str, Any]) -> bytes:
+        return zstandard.decompress(self.blobs[tree["b"]])
 
 
-def _value(tree: Any, classes: Classes, blobs: list[bytes]) -> Any:
-    if not isinstance(tree, dict):
-        return tree
-    if "l" in tree:
-        return [_value(item, classes, blobs) for item in tree["l"]]
-    if "t" in tree:
-        return tuple(_value(item, classes, blobs) for item in tree["t"])
-    if "s" in tree:
-        return {_value(item, classes, blobs) for item in tree["s"]}
-    if "q" in tree:
-        return deque((_value(item, classes, blobs) for item in tree["q"]), maxlen=tree["m"])
-    if "d" in tree:
-        return {_value(key, classes, blobs): _value(item, classes, blobs) for key, item in tree["d"]}
-    if "n" in tree:
-        dtype = np.dtype(tree["n"])
-        if dtype.kind not in DTYPE_KINDS:
-            raise ValueError(f"a column of {dtype}")
-        return np.frombuffer(zstandard.decompress(blobs[tree["b"]]), dtype=dtype).reshape(tree["h"]).copy()
-    if "i" in tree:
-        return pl.read_ipc_stream(io.BytesIO(zstandard.decompress(blobs[tree["i"]])))
-    if "b" in tree:
-        return zstandard.decompress(blobs[tree["b"]])
-    if "p" in tree:
-        return classes[tree["p"]].model_validate(tree["v"])
-    cls = classes[tree["c"]]
-    values = [_value(item, classes, blobs) for item in tree["f"]]
-    return cls(**dict(zip((field.name for field in dataclasses.fields(cls)), values, strict=True)))
+@cache
+def _fields(cls: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(cls))

@@ -142,7 +142,9 @@ async def test_a_whole_snapshot_whose_state_is_of_another_form_is_left_aside_for
     kafka: Broker, settings: Settings, started: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     await read_in_two_snapshots(kafka, settings, started)
-    chunks, manifest = messages(TASK, "7-other", 0, version(), 4, [b'{"d": [["version", "?"]]}'])
+    chunks, manifest = messages(
+        TASK, "7-other", 0, version(), 4, [b'{"state": {"d": [["version", "?"]]}, "shared": []}']
+    )
     put(kafka, *chunks, manifest)
     ticks(kafka, 4)
     again = Detecting(settings)
