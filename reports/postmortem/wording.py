@@ -80,10 +80,11 @@ def names(found: list[str], most: int = MOST_NAMES) -> str:
     return ", ".join(found[:most]) + more
 
 
-def factors(found: Mapping[str, float]) -> str:
-    """Factors, the lowest first: what speaks most against a candidate comes first."""
-    ordered = sorted(found.items(), key=lambda item: (item[1], item[0]))
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in ordered)
+def probability(value: float) -> str:
+    """`92%`; what rounds to none or all is said as a bound, for nothing here is certain."""
+    if value < 0.01:
+        return "below 1%"
+    return "above 99%" if value > 0.99 else f"{value:.0%}"
 
 
 def called(row: Mapping[str, object]) -> str:

@@ -1,8 +1,9 @@
-"""The root cause with its probability, and each alternative with the factors that spoke against it."""
+"""The root cause with its probability, and each alternative with what speaks against it."""
 
 from collections.abc import Iterable
 
 from reports.postmortem.case import Case
+from reports.postmortem.factors import against, in_favour
 from reports.postmortem.model import Ask, Parameters, Row, Template
 from reports.postmortem.section import Section
 from reports.postmortem.sections.overview import VERDICTS
@@ -16,8 +17,8 @@ from reports.postmortem.wording import (
     THE_SPAN,
     called,
     clock,
-    factors,
     happened,
+    probability,
     span,
 )
 from schemas.incidents import Candidate
@@ -29,14 +30,19 @@ RANKED = """JSONExtractFloat(attribution, 'ranked', {rank:UInt32}, 'probability'
 
 def _role(row: Row, what: str) -> tuple[str, ...]:
     """The first candidate of a verdict that holds one responsible is the cause; every other one is an alternative."""
-    known = f"Its factors, lowest first: {factors(row['factors'])}."
-    sure = f"{row['probability']:.1%}"
     lag = row["started_at"] - row["at"]
     before = f", {span(lag)} before the first symptom" if lag.total_seconds() > 0 else ""
-    at = f"at {clock(row['at'])}{before}"
+    said = f"{what} at {clock(row['at'])}{before}. Probability {probability(row['probability'])}."
+    pros, cons = in_favour(row["factors"]), against(row["factors"])
     if row["rank"] == 1 and row["verdict"] in ("agent", "change", "shared"):
-        return (f"Cause: {what} {at}. Probability {sure}. {known}",)
-    return (f"Ruled out: {what} {at}. Probability {sure}. {known}",)
+        return (_with(_with(f"Cause: {said}", "For it", pros), "Against it", cons),)
+    if not cons:  # nothing of its own speaks against it
+        return (_with(f"Less likely than the verdict: {said}", "For it", pros),)
+    return (_with(f"Ruled out: {said}", "Against it", cons),)
+
+
+def _with(said: str, label: str, reasons: str) -> str:
+    return f"{said} {label}: {reasons}." if reasons else said
 
 
 def _gone(what: str) -> tuple[str, ...]:
@@ -86,7 +92,7 @@ VERDICT = Template(
 SELECT verdict, probability, JSONLength(attribution, 'ranked') AS candidates FROM i""",
     rests_on=("incident {incident_id}",),
     say=lambda row: (
-        f"Verdict: {VERDICTS[row['verdict']]}. Probability {row['probability']:.1%}, from "
+        f"Verdict: {VERDICTS[row['verdict']]}. Probability {probability(row['probability'])}, from "
         f"{row['candidates']} ranked {'candidate' if row['candidates'] == 1 else 'candidates'}.",
     ),
     missing=lambda _: ("Verdict: not observed.",),

@@ -44,7 +44,7 @@ ORDER BY began DESC, event_time DESC, span_id DESC LIMIT 1""",
 def _reads(row: Row) -> tuple[str, ...]:
     found = [f"{tool} of {resource(target)}" if target else tool for tool, target in row["things"]]
     return (
-        f"Before that it made {count(row['reads'], 'read')}, {row['failed']} of them failed. "
+        f"Before that it made {count(row['reads'], 'read')}, {row['failed'] or 'none'} of them failed. "
         f"It read {names(found, 12)}.",
     )
 

@@ -1,6 +1,7 @@
 """What broke, since when and how long, why, and what that meant: downtime, data, content. Each only where observed."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 
 from reports.postmortem.case import Case
 from reports.postmortem.model import Ask, Row, Template
@@ -15,6 +16,7 @@ from reports.postmortem.wording import (
     count,
     cut,
     names,
+    probability,
     resource,
     sentence,
     span,
@@ -64,7 +66,7 @@ CAUSE = Template(
     sql=f"""WITH {INCIDENT}
 SELECT verdict, probability FROM i""",
     rests_on=(THE_INCIDENT,),
-    say=lambda row: (f"Cause: {VERDICTS[row['verdict']]}. Probability {row['probability']:.0%}.",),
+    say=lambda row: (f"Cause: {VERDICTS[row['verdict']]}. Probability {probability(row['probability'])}.",),
     missing=lambda _: ("Cause: not observed.",),
 )
 
@@ -90,11 +92,11 @@ def _downtime(row: Row) -> tuple[str, ...]:
     seen = f"{row['metric']} was {lowest:.4g}% at its lowest"
     if row["down_micros"] == 0:
         return (f"Downtime of {where}: none. {seen}; below {below:.4g}% counts as down.",)
-    down = span(row["last"] - row["first"])
-    total = row["down_micros"] / 1_000_000
+    down = timedelta(microseconds=row["down_micros"])
+    spread = row["last"] - row["first"]
+    total = span(down) if down == spread else f"{span(down)} in all"
     return (
-        f"Downtime of {where}: {total:,.0f} s below {below:.4g}% between {clock(row['first'])} and "
-        f"{clock(row['last'])} ({down}). {seen}.",
+        f"Downtime of {where}: {total} below {below:.4g}%, between {clock(row['first'])} and {clock(row['last'])}. {seen}.",
     )
 
 
