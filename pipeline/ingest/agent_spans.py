@@ -388,9 +388,9 @@ def _first(value: Any) -> Any:
 
 def name_of(value: Any) -> str | None:
     """A value as a name: text of at most 512 characters; None where there is none."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, list | dict):
+    if type(value) is str and 0 < len(value) <= NAME_LENGTH:  # nearly all are
+        return value
+    if value is None or value == "" or isinstance(value, list | dict):
         return None
     text = value if isinstance(value, str) else str(value)
     return text if len(text) <= NAME_LENGTH else text[:NAME_LENGTH]

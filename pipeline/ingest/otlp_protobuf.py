@@ -39,6 +39,11 @@ REMEMBERED_BYTES: Final = 160  # of one of them: longer ones seldom come back
 DELTA: Final = 1
 NO_VALUE: Final = 1  # flag of a data point that says only that there is none
 BYTES: Final = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
+# On the wire: a length from here on takes more than one byte; the tag of the name; and all that stands between the name
+# and a text, by the length of the value: field 2 of KeyValue, field 1 of AnyValue.
+MORE_BYTES: Final = 0x80
+KEY_TAG: Final = 0x0A
+TEXT_HEADS: Final = [bytes([0x12, left, 0x0A, max(left - 2, 0)]) for left in range(MORE_BYTES)]
 KeyValue: Final = common_pb2.KeyValue
 
 
@@ -83,7 +88,7 @@ def logs(data: bytes) -> Telemetry:
                     LogRecord(
                         origin,
                         time // NANOS_PER_MICRO,
-                        _value(record.body),
+                        value_of(record.body),
                         _attributes(record.attributes),
                         record.severity_number,
                         record.event_name,
@@ -143,7 +148,7 @@ def _span(span: Any, origin: Origin) -> Span:
         span.name,
         span.start_time_unix_nano // NANOS_PER_MICRO,
         span.end_time_unix_nano // NANOS_PER_MICRO,
-        dict([_remembered(pair) if len(pair) <= REMEMBERED_BYTES else _pair(pair) for pair in raw]),
+        dict([_remembered(pair) if len(pair) <= REMEMBERED_BYTES else pair_of(pair) for pair in raw]),
     )
     if span.HasField("status"):
         found.status, found.message = span.status.code, span.status.message
@@ -152,15 +157,25 @@ def _span(span: Any, origin: Origin) -> Span:
     return found
 
 
-def _pair(raw: bytes) -> tuple[str, Any]:
+def pair_of(raw: bytes) -> tuple[str, Any]:
+    """One attribute. Most are a short name and a short text: read by hand, in less than half of protobuf's time."""
+    if len(raw) > 6 and raw[0] == KEY_TAG and raw[1] < MORE_BYTES:
+        end = 2 + raw[1]
+        left = len(raw) - end - 2
+        if 2 <= left < MORE_BYTES and raw[end : end + 4] == TEXT_HEADS[left]:
+            try:
+                return raw[2:end].decode(), raw[end + 4 :].decode()
+            except UnicodeDecodeError:
+                pass  # protobuf says what is wrong with it; suppress() would take longer than all of this
     pair = KeyValue.FromString(raw)
-    return pair.key, _value(pair.value)
+    return pair.key, value_of(pair.value)
 
 
-_remembered: Final = lru_cache(REMEMBERED)(_pair)  # its values are never changed
+_remembered: Final = lru_cache(REMEMBERED)(pair_of)  # its values are never changed
 
 
-def _value(value: Any, depth: int = 0) -> Any:
+def value_of(value: Any, depth: int = 0) -> Any:
+    """An AnyValue as JSON has it."""
     kind = value.WhichOneof("value")
     if kind is None:
         return None
@@ -171,13 +186,13 @@ def _value(value: Any, depth: int = 0) -> Any:
         if depth >= DEEPEST_VALUE:
             return None
         if kind == "array_value":
-            return [_value(item, depth + 1) for item in found.values]
-        return {pair.key: _value(pair.value, depth + 1) for pair in found.values}
+            return [value_of(item, depth + 1) for item in found.values]
+        return {pair.key: value_of(pair.value, depth + 1) for pair in found.values}
     return found
 
 
 def _attributes(pairs: Iterable[Any]) -> Attributes:
-    return {pair.key: _value(pair.value) for pair, _ in zip(pairs, range(MOST_ATTRIBUTES), strict=False)}
+    return {pair.key: value_of(pair.value) for pair, _ in zip(pairs, range(MOST_ATTRIBUTES), strict=False)}
 
 
 def _origin(resource: Any, scope: Any) -> Origin:

@@ -22,7 +22,7 @@ NUMBER: Final = re.compile(r"[0-9]{1,15}(?:\.0+)?")
 
 def count(value: Any) -> int:
     """A count however it was written; 0 where it is none, or negative."""
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return 0
     if isinstance(value, str):
         value = float(value) if NUMBER.fullmatch(value) else 0

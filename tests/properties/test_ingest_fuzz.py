@@ -3,12 +3,16 @@
 from typing import Any
 
 import orjson
+import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
+from pipeline.ingest import otlp_protobuf
 from pipeline.ingest.messages import Mapped, Reader, key_of
 from pipeline.ingest.names import CONTENT, FIELDS, KINDS
 from schemas.codecs.single import encode
@@ -210,3 +214,22 @@ def test_the_message_of_another_signal_is_no_message_of_this_one() -> None:
         mapped = Reader().read(topic, value)
         check(mapped)
         assert not mapped.events
+
+
+@given(st.text(max_size=140), st.text(max_size=140), st.data())
+def test_an_attribute_that_is_read_by_hand_is_what_protobuf_reads(key: str, text: str, data: st.DataObject) -> None:
+    whole = KeyValue(key=key, value=AnyValue(string_value=text)).SerializeToString()
+    assert otlp_protobuf.pair_of(whole) == (key, text)
+    changed = bytearray(whole)
+    for place in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=3)) if whole else ():
+        changed[place] = data.draw(st.integers(0, 255))
+    raw = bytes(changed[: data.draw(st.integers(0, len(changed)))])
+    try:
+        told = KeyValue.FromString(raw)
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            otlp_protobuf.pair_of(raw)
+    else:
+        found_key, value = otlp_protobuf.pair_of(raw)
+        assert found_key == told.key
+        assert repr(value) == repr(otlp_protobuf.value_of(told.value))  # not a number is none that it equals
