@@ -72,6 +72,32 @@ def test_a_detector_that_runs_in_correlate_can_be_switched_off_too() -> None:
     assert measure(told, off=["call_rate"]).ours["rate.spike"].found == 0
 
 
+CARRIED = {
+    "feedback_loop": ("loop.near_paraphrase", "loop.failed_edits", "loop.back_and_forth", "loop.with_compaction"),
+    "monologue": ("loop.no_tool",),
+    "hand_off": ("loop.fan_out",),
+    "restarted_run": ("loop.split_history",),
+    "repeated_run": ("loop.cron",),
+    "budget_burn": ("burn.budget",),
+    "token_burn": ("burn.session",),
+    "token_spike": ("burn.baseline",),
+    "context_overload": ("context.overload",),
+    "refused_calls": ("rate.throttling",),
+    "stuck_tool": ("tool.stuck",),
+    "governance": ("limit.steps", "limit.tool"),
+    "unguarded_change": ("governance.no_approval", "governance.blind_write", "governance.permissions"),
+    "careless_change": ("governance.stale_decision", "governance.all_at_once", "governance.freeze"),
+}
+
+
+@pytest.mark.parametrize("detector", CARRIED)
+def test_no_family_is_found_by_anything_but_its_own_detector(detector: str) -> None:
+    told = corpus([2], CARRIED[detector])
+    on, off = measure(told), measure(told, off=[detector])
+    assert {name: score.recall for name, score in on.ours.items()} == dict.fromkeys(CARRIED[detector], 1.0)
+    assert {name: score.found for name, score in off.ours.items()} == dict.fromkeys(CARRIED[detector], 0)
+
+
 def test_what_was_switched_off_is_there_again_and_an_unknown_name_is_refused() -> None:
     before, rates = dict(DETECTORS), vars(correlator)["call_rate"]
     with switched_off(["feedback_loop", "call_rate"]):
