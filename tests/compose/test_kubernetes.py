@@ -1,5 +1,6 @@
 """deploy/kubernetes says what the code does: stages, settings, commands, probes, the image's user."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -62,6 +63,24 @@ def test_the_limits_load(tmp_path: Path) -> None:
     text = next(item["data"] for item in objects("ConfigMap") if item["metadata"]["name"] == "aftermath-limits")
     (tmp_path / "limits.yml").write_text(text["limits.yml"])
     assert isinstance(load_limits(tmp_path / "limits.yml"), Limits)
+
+
+@pytest.mark.skipif(
+    shutil.which("kubernetes-validate") is None and "CI" not in os.environ,
+    reason="no kubernetes-validate (PyPI; it carries the schemas of Kubernetes)",
+)
+def test_every_object_is_one_that_kubernetes_takes(tmp_path: Path) -> None:
+    """Against the schemas, names it does not know included; and a misspelt one is seen."""
+
+    def validate(path: Path) -> subprocess.CompletedProcess[str]:
+        words = ["kubernetes-validate", "--strict", str(path)]
+        return subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+
+    done = validate(FILE)
+    assert done.returncode == 0, done.stdout + done.stderr
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(FILE.read_text().replace("readinessProbe:", "readynessProbe:"))
+    assert validate(wrong).returncode != 0
 
 
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl")

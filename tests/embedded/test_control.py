@@ -1,15 +1,12 @@
 """`aftermath control` against the embedded parts: from the command to the topic, the table and the timeline."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from pipeline.cli import main
 from pipeline.clock import now_micros
-from pipeline.embedded import Database
 from pipeline.frontier import Element
 from pipeline.settings import load_settings
 from pipeline.stages.control_log import give, known_controls
@@ -25,20 +22,12 @@ from tests.stages.kafka import Broker
 pytestmark = pytest.mark.embedded
 
 
-@pytest.fixture
-def kafka(clickhouse: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Broker]:
-    broker = Broker()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AFTERMATH_KAFKA", broker.bootstrap)
-    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_URL", clickhouse.url)
-    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_PASSWORD", clickhouse.password)
-    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_DATABASE", "controls_of_commands")
+@pytest.fixture(autouse=True)
+def _tenant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFTERMATH_TENANT", "acme")
-    yield broker
-    broker.close()
 
 
-def test_pause_list_resume(kafka: Broker, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pause_list_resume(broker: Broker, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         main(["control", "pause", "seo-agent", "--for", "10m", "--why", "writes the same hook", "--author", "mo"]) == 0
     )
@@ -72,15 +61,15 @@ def test_pause_list_resume(kafka: Broker, capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_what_cannot_be_meant_is_refused(
-    kafka: Broker, capsys: pytest.CaptureFixture[str], words: list[str], says: str
+    broker: Broker, capsys: pytest.CaptureFixture[str], words: list[str], says: str
 ) -> None:
     assert main(["control", *words]) == 2
     assert says in capsys.readouterr().err
-    assert kafka.values(CONTROLS.name) == []
+    assert broker.values(CONTROLS.name) == []
 
 
 def test_every_control_is_a_row_for_ever_and_stands_on_the_timeline(
-    kafka: Broker, capsys: pytest.CaptureFixture[str]
+    broker: Broker, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["setup"]) == 0
     settings = load_settings()
@@ -92,7 +81,7 @@ def test_every_control_is_a_row_for_ever_and_stands_on_the_timeline(
     )  # fmt: skip
     give(settings.kafka_connection, [paused])
     assert main(["control", "resume", "seo-agent", "--why", "was wanted", "--author", "mo"]) == 0
-    values = kafka.values(CONTROLS.name)
+    values = broker.values(CONTROLS.name)
     forged = encode("control", paused.as_record() | {"tenant": "other"})
     records = [
         SimpleNamespace(offset=number, timestamp=0, timestamp_type=1, key=paused.key.encode(), value=value)
