@@ -46,6 +46,8 @@ PAYLOADS = [
     for form in (form.replace("{{{}}}{{{{{}}}}}", "{{{}}}"),)
 ]
 CALLS = 100_000
+# how many texts of tables and panels are wider than the panel around them
+CUT = """[...document.querySelectorAll('.panel')].filter(one => one.scrollWidth > one.clientWidth + 1).length"""
 
 
 @dataclass(slots=True)
@@ -89,14 +91,23 @@ def _look(client: Client) -> Seen:
         page.goto(f"{server.url}/#/agent/{found[0].tenant}/seo-agent")
         seen.texts["agent"] = _main(page, "Its incidents")
         _picture(page, "agent")
+        _keyboard(page, server, found[0], seen)
         page.set_viewport_size({"width": 390, "height": 844})
-        page.goto(f"{server.url}/#/incident/{found[0].incident_id}")
-        _main(page, "Timeline")
+        page.emulate_media(color_scheme="dark")
+        page.goto(f"{server.url}/#/")
+        _main(page, "Before")
+        seen.numbers["phone cut"] = page.evaluate(CUT)
+        _picture(page, "overview_phone_dark")
+        _incident(page, server, found[0])
+        seen.numbers["phone cut of an incident"] = page.evaluate(CUT)
+        _picture(page, "incident_phone_dark")
         seen.numbers["phone overflow"] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         page.goto(f"{server.url}/#/agent/{found[0].tenant}/seo-agent")
         _main(page, "Its incidents")
         seen.numbers["phone overflow of an agent"] = page.evaluate("document.documentElement.scrollWidth - innerWidth")
         _picture(page, "agent_phone")
+        seen.numbers["phone cut of an agent"] = page.evaluate(CUT)
+        page.emulate_media(color_scheme="light")
         page.set_viewport_size({"width": 1280, "height": 900})
         _live(page, server, client, found[0], seen)
         _hold(page, server, next(i for i in found if i.kind == "feedback_loop"), seen)
@@ -104,6 +115,26 @@ def _look(client: Client) -> Seen:
         _large(page, server, client, next(i for i in found if i.kind == "feedback_loop"), seen)
         browser.close()
     return seen
+
+
+def _keyboard(page: Page, server: Served, incident: Incident, seen: Seen) -> None:
+    """By keys alone: into an incident from the overview, and nearer in its lanes. Everything that can be used has a name."""
+    page.goto(f"{server.url}/#/")
+    _main(page, "Before")
+    link = page.get_by_role("link", name=incident.title, exact=True).first
+    link.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("canvas.wide")).to_have_attribute("data-drawn", "yes", timeout=20_000)
+    page.locator("canvas.wide").focus()
+    with page.expect_request(lambda asked: "/lanes?" in asked.url) as nearer:
+        page.keyboard.press("+")
+    begin, end = (int(part.split("=")[1]) for part in nearer.value.url.split("?")[1].split("&"))
+    whole = incident.updated_at // 1000 - incident.started_at // 1000
+    seen.numbers["nearer"] = (end - begin) / whole
+    seen.numbers["nameless"] = page.evaluate(
+        "[...document.querySelectorAll('a, button, input, canvas, summary')]"
+        ".filter(node => !(node.getAttribute('aria-label') || node.textContent).trim()).length"
+    )
 
 
 def _main(page: Page, until: str) -> str:
@@ -316,3 +347,13 @@ def test_a_hundred_thousand_calls_come_as_buckets_and_are_drawn_at_once(seen: Se
 def test_a_phone_shows_it_without_scrolling_sideways(seen: Seen) -> None:
     assert seen.numbers["phone overflow"] <= 0
     assert seen.numbers["phone overflow of an agent"] <= 0
+    assert [seen.numbers[name] for name in ("phone cut", "phone cut of an incident", "phone cut of an agent")] == [
+        0,
+        0,
+        0,
+    ]
+
+
+def test_keys_do_what_a_pointer_does_and_everything_has_a_name(seen: Seen) -> None:
+    assert 0 < seen.numbers["nearer"] < 2, "half of the window: the incident, ten minutes before and five after"
+    assert seen.numbers["nameless"] == 0
