@@ -81,11 +81,12 @@ class Lanes {
   draw() {
     this.width = this.canvas.clientWidth;
     if (!this.width || !this.data) return;
-    LEFT = this.width < 560 ? 124 : 214;
+    const head = this.head = this.width < 560 ? 20 : 0; // on a phone labels stand over their lanes
+    LEFT = head ? 8 : 214;
     const { calls, facts, series } = this.data, shownFacts = facts.slice(0, 8);
     const rows = [["calls", LANE], ["changes", LANE], ["facts", Math.max(LANE, shownFacts.length * FACT + 12)], ["cluster", LANE],
       ...series.map(one => [one, SERIES]), ["pages", LANE]];
-    const height = TOP + rows.reduce((sum, row) => sum + row[1], 0) + 26;
+    const height = TOP + rows.reduce((sum, row) => sum + row[1] + head, 0) + 26;
     const ratio = devicePixelRatio || 1;
     this.canvas.style.height = height + "px";
     this.canvas.width = this.width * ratio;
@@ -101,6 +102,7 @@ class Lanes {
     for (const [row, tall] of rows) {
       ink.strokeStyle = this.colour("line");
       ink.beginPath(); ink.moveTo(0, y + .5); ink.lineTo(this.width, y + .5); ink.stroke();
+      y += head;
       if (row === "calls") this.calls(calls, y, tall);
       else if (row === "changes") this.changes(calls, y, tall);
       else if (row === "facts") this.facts(shownFacts, facts.length, y);
@@ -123,6 +125,13 @@ class Lanes {
 
   label(text, y, ...below) {
     const ink = this.ink;
+    if (this.head) {
+      const width = this.width - RIGHT, font = "12px system-ui, sans-serif";
+      ink.font = font;
+      const whole = fit(ink, [text, ...below].join(" · "), width);
+      this.texts.push(() => this.halo(whole, 4, y - 5, this.colour("dim"), font, "left"));
+      return;
+    }
     ink.fillStyle = this.colour("text"); ink.font = "600 12.5px system-ui, sans-serif"; ink.textAlign = "left";
     ink.fillText(fit(ink, text, LEFT - 12), 4, y + 18);
     ink.fillStyle = this.colour("dim"); ink.font = "12px system-ui, sans-serif";
@@ -299,7 +308,7 @@ class Lanes {
     ink.lineTo(to[0] - 11 * Math.cos(turn - .4), to[1] - 11 * Math.sin(turn - .4));
     ink.lineTo(to[0] - 11 * Math.cos(turn + .4), to[1] - 11 * Math.sin(turn + .4)); ink.fill();
     ink.lineWidth = 1;
-    this.texts.push(() => this.halo(span(symptom.at_ms - cause.at_ms) + " later", middle - 10, (from[1] + to[1]) / 2, this.colour("write"), "600 12.5px system-ui, sans-serif", "right"));
+    this.texts.push(() => this.halo(span(symptom.at_ms - cause.at_ms) + " later", middle - 10, (from[1] + to[1]) / 2 + (this.head ? 16 : 0), this.colour("write"), "600 12.5px system-ui, sans-serif", "right"));
   }
 }
 
@@ -321,7 +330,7 @@ function clock(ms) { return new Date(ms).toISOString().slice(11, 19); }
 // UCUM writes what is counted in braces, and 1 for nothing.
 function unit(series) { return series.unit === "1" ? "" : String(series.unit ?? "").replace(/[{}]/g, ""); }
 function name(resource) { return String(resource).split("/").pop(); }
-function number(value) { return Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4))); }
+function number(value) { return Math.abs(value) >= 1e6 ? value.toLocaleString("en", { notation: "compact", maximumFractionDigits: 1 }) : Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4))); }
 function span(ms) {
   const s = Math.round(ms / 1000);
   return s < 90 ? `${s} s` : s < 5400 ? `${Math.floor(s / 60)} min${s % 60 ? " " + s % 60 + " s" : ""}` : `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min`;
