@@ -37,7 +37,7 @@ def test_the_incident_names_the_limits_that_cost_the_least(demo: Client) -> None
     assert said("agent_caused_failure") == [
         "approval: at 14:09:00, 1 call and 580 tokens less; 0 of 3 healthy sessions too",
         "canary: at 14:09:00, 1 call and 580 tokens less; 0 of 3 healthy sessions too",
-        "and 1 more: aftermath whatif 45613216b67961c1",
+        "and 1 more: aftermath whatif d4dc4a3528be7b99",
     ]
     assert said("feedback_loop")[0] == (
         "approval: at 14:03:37, 118 calls and 10,016,987 tokens less; 0 of 3 healthy sessions too"
