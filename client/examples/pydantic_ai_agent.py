@@ -6,6 +6,7 @@
 `guarded` is all there is to it. The model here is a function, so that it runs without one.
 """
 
+import asyncio
 import functools
 import os
 from collections.abc import Callable
@@ -78,7 +79,7 @@ def decide(messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
 def run(guard: Guard) -> str:
     """One session; what the agent says at its end."""
     with guard.session(requested_by="user:you", task_type="capacity"):
-        return an_agent(guard, FunctionModel(decide)).run_sync("Make cart ready for the sale.").output
+        return asyncio.run(an_agent(guard, FunctionModel(decide)).run("Make cart ready for the sale.")).output
 
 
 if __name__ == "__main__":
