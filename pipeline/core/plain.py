@@ -9,6 +9,7 @@ import io
 from collections import deque
 from collections.abc import Iterable, Mapping
 from functools import cache
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from pydantic import BaseModel
 from schemas.errors import AftermathError
 
 LEVEL = 1
-AS_IT_IS = frozenset((str, int, float, bool, type(None)))  # in JSON
+AS_IT_IS = frozenset((str, int, bool, type(None)))  # in JSON
 DTYPE_KINDS = "iufbS"  # numbers, booleans and fixed bytes: nothing that holds Python objects
 Classes = Mapping[str, type[Any]]
 
@@ -61,8 +62,10 @@ class _Encoder:
         self._places: dict[int, int] = {}  # id of a value -> its place; what is saved holds them all until the end
 
     def plain(self, value: Any) -> Any:
-        if value is None or isinstance(value, str | bool | int | float):
+        if value is None or isinstance(value, str | bool | int):
             return value
+        if isinstance(value, float):
+            return value if isfinite(value) else {"x": repr(value)}  # JSON has no such number
         if isinstance(value, np.integer):
             return int(value)
         if isinstance(value, list):
@@ -120,6 +123,8 @@ class _Decoder:
     def value(self, tree: Any) -> Any:
         if not isinstance(tree, dict):
             return tree
+        if "x" in tree:
+            return float(tree["x"])
         if "r" in tree:
             return self.shared[tree["r"]]
         if "l" in tree:
