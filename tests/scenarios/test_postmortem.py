@@ -4,12 +4,16 @@ UPDATE_GOLDEN=1 writes the files anew: read them before you commit. Only the sec
 """
 
 import os
+import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipeline.commands.whatif import replay
+from pipeline.correlation.whatif import Values
 from reports.lint import lint, load_rules
 from reports.postmortem.build import build
 from reports.postmortem.formats import FORMATS
@@ -35,6 +39,7 @@ class Read:
 
     documents: dict[str, Document] = field(default_factory=dict)
     again: dict[str, Document] = field(default_factory=dict)
+    stops: dict[str, datetime] = field(default_factory=dict)  # kind and limit -> when `aftermath whatif` stops it
     found: dict[str, list[str]] = field(default_factory=dict)
     without: list[tuple[str, set[int], set[int], set[int]]] = field(default_factory=list)  # event; changed, cite, sums
 
@@ -50,6 +55,12 @@ def _read(client: Client) -> Read:
         document = build(client, incident.incident_id, incident.revision)
         read.documents[incident.kind] = document
         read.again[incident.kind] = build(client, incident.incident_id, incident.revision)
+        for outcome in replay(
+            client, incident, Values(tokens=2_000_000), 7
+        ).outcomes:  # the budget of the demo's limits
+            if outcome.stop:
+                at = datetime.fromtimestamp(outcome.stop.at / 1_000_000, UTC)
+                read.stops[f"{incident.kind} {outcome.limit}"] = at
         for name, form in FORMATS.items():
             text = form.render(document)
             read.found[f"{incident.kind} {name}"] = [finding.says for finding in verify(client, text)]
@@ -118,6 +129,22 @@ def test_the_text_is_as_it_was_read(kind: str, read: Read) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         path.write_text(text)
     assert text == path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("kind", "template", "limit"),
+    [
+        ("feedback_loop", "prevention.steps", "step limit of 50"),
+        ("feedback_loop", "prevention.budget", "token budget of 2,000,000"),
+        ("agent_caused_failure", "prevention.approval", "approval"),
+        ("agent_caused_failure", "prevention.freeze", "freeze check"),
+    ],
+)
+def test_it_stops_where_the_replay_of_limits_stops(kind: str, template: str, limit: str, read: Read) -> None:
+    said = [one for chapter in read.documents[kind].chapters for one in chapter.statements if one.template == template]
+    assert [re.findall(r" at (\d\d:\d\d:\d\d)", one.cells[0])[0] for one in said] == [
+        f"{read.stops[f'{kind} {limit}']:%H:%M:%S}"
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -19,19 +19,32 @@ from reports.postmortem.wording import (
     span,
 )
 
-CAP = 5  # equal calls; DESIGN's fifth repetition
+CAP = 5  # calls; DESIGN's fifth repetition
+STEPS_CAP = 50  # steps; the step limit that `aftermath whatif` replays where no other is given
 NOT_GAPS = ("unknowable", "cannot_tell")
-AFTER = """countIf(operation = 'execute_tool' AND began >= last.stop) AS calls,
-    sumIf(input_tokens + output_tokens, began >= last.stop) AS tokens"""
+# As the detectors and `aftermath whatif` count them: what comes out of a cache is no use of a budget.
+USED = "input_tokens - cached_input_tokens + output_tokens"
+AFTER = f"""countIf(operation = 'execute_tool' AND began >= last.stop) AS calls,
+    sumIf({USED}, began >= last.stop) AS tokens"""
 
 
 def _stopped(row: Row, limit: str) -> tuple[str, ...]:
     return (
         f"{limit} would have stopped the session at {clock(row['stop'])}, {span(row['stop'] - row['started'])} after it "
-        f"began. After that came {count(row['calls'], 'tool call')} and {row['tokens']:,} tokens.",
+        f"began. From there on came {count(row['calls'], 'tool call')} and {row['tokens']:,} tokens.",
     )
 
 
+STEPS = Template(
+    name="prevention.steps",
+    sql=f"""WITH {INCIDENT}, {SPANS},
+last AS (SELECT began AS stop FROM spans WHERE step > {{cap:Int64}} ORDER BY began, span_id LIMIT 1)
+SELECT any(last.stop) AS stop, min(began) AS started, {AFTER}, {{cap:Int64}} AS cap
+FROM spans CROSS JOIN last HAVING count() > 0""",
+    rests_on=(THE_SESSION,),
+    say=lambda row: _stopped(row, f"A limit of {row['cap']} steps, enforced,"),
+    missing=lambda parameters: (f"A step limit: not observed: no step beyond {parameters['cap']} was made.",),
+)
 REPEATS = Template(
     name="prevention.repeats",
     sql=f"""WITH {INCIDENT}, {SPANS},
@@ -43,10 +56,9 @@ most AS
 ),
 last AS
 (
-    SELECT event_time AS stop FROM spans
-    WHERE operation = 'execute_tool' AND began >= (SELECT started_at FROM i)
-        AND (tool_name, target) IN (SELECT tool_name, target FROM most)
-    ORDER BY event_time, span_id LIMIT 1 OFFSET {{cap:Int64}} - 1
+    SELECT began AS stop FROM spans
+    WHERE operation = 'execute_tool' AND (tool_name, target) IN (SELECT tool_name, target FROM most)
+    ORDER BY began, span_id LIMIT 1 OFFSET {{cap:Int64}}
 )
 SELECT any(last.stop) AS stop, min(began) AS started, {AFTER}, (SELECT tool_name FROM most) AS tool,
     (SELECT target FROM most) AS target, {{cap:Int64}} AS cap
@@ -54,18 +66,23 @@ FROM spans CROSS JOIN last HAVING count() > 0""",
     rests_on=(THE_SESSION,),
     say=lambda row: _stopped(
         row,
-        f"A cap of {row['cap']} calls of {row['tool']}" + (f" on {resource(row['target'])}" if row["target"] else ""),
+        f"A cap of {row['cap']} calls of {row['tool']}"
+        + (f" on {resource(row['target'])}" if row["target"] else "")
+        + ", whatever their arguments,",
     ),
-    missing=lambda parameters: (f"A cap on repeated calls: not observed: no call was made {parameters['cap']} times.",),
+    missing=lambda parameters: (
+        f"A cap on repeated calls: not observed: no tool was called more than {parameters['cap']} times on one target.",
+    ),
 )
 BUDGET = Template(
     name="prevention.budget",
     sql=f"""WITH {INCIDENT}, {SPANS},
 running AS
 (
-    SELECT *, sum(input_tokens + output_tokens) OVER (ORDER BY event_time, span_id) AS used FROM spans
+    SELECT *, sum({USED}) OVER (ORDER BY event_time, span_id ROWS UNBOUNDED PRECEDING) AS used FROM spans
 ),
-last AS (SELECT event_time AS stop FROM running WHERE used > {{limit:Int64}} ORDER BY event_time, span_id LIMIT 1)
+passed AS (SELECT event_time FROM running WHERE used > {{limit:Int64}} ORDER BY event_time, span_id LIMIT 1),
+last AS (SELECT began AS stop FROM spans WHERE began >= (SELECT event_time FROM passed) ORDER BY began, span_id LIMIT 1)
 SELECT any(last.stop) AS stop, min(began) AS started, {AFTER}, {{limit:Int64}} AS budget
 FROM spans CROSS JOIN last HAVING count() > 0""",
     rests_on=(THE_SESSION,),
@@ -89,6 +106,39 @@ WHERE approval NOT IN ('granted', 'not_required')""",
     rests_on=(THE_SPAN,),
     say=_approval,
     missing=lambda _: ("Approval: not observed: no write that lacked one is stored.",),
+)
+
+
+FREEZE = Template(
+    name="prevention.freeze",
+    sql=f"""WITH {INCIDENT}, {SPAN},
+gaps AS
+(
+    SELECT JSONExtractString(gap, 'event_id') AS id
+    FROM (SELECT arrayJoin(JSONExtractArrayRaw(context_gaps)) AS gap FROM i)
+    WHERE JSONExtractString(gap, 'class') NOT IN {NOT_GAPS}
+),
+event AS
+(
+    SELECT *, coalesce(published_time, event_time) AS published
+    FROM cluster_events FINAL
+    WHERE tenant = (SELECT tenant FROM i) AND event_id IN (SELECT id FROM gaps) AND kind IN ('freeze', 'maintenance')
+)
+SELECT span.began AS acted, tool_name, operation, event.kind AS kind, event.resource AS resource, published,
+    [concat('event ', event_id)] AS refs
+FROM span CROSS JOIN event
+WHERE published <= acted
+ORDER BY published, event_id
+LIMIT 1""",
+    rests_on=(THE_SPAN,),
+    say=lambda row: (
+        f"A check for freezes and maintenance before each write would have held {row['tool_name'] or row['operation']} at "
+        f"{clock(row['acted'])}: the {row['kind']} of {resource(row['resource'])} was in force, and announced at "
+        f"{clock(row['published'])}.",
+    ),
+    missing=lambda _: (
+        "A check for freezes and maintenance: not observed: no window that it did not know of is stored.",
+    ),
 )
 
 
@@ -134,15 +184,16 @@ def plan(case: Case) -> Iterable[Ask]:
         return
     if case.has_waste:
         session = case.ask(session_id=case.session_id)
+        yield Ask(STEPS, {**session, "cap": STEPS_CAP})
         yield Ask(REPEATS, {**session, "cap": CAP})
-        found = case.reader.query(FIND_BUDGET, {"tenant": case.tenant, "session_id": case.session_id})
-        if found:
-            yield Ask(BUDGET, {**session, "limit": found[0]["budget"]})
+        for found in case.reader.query(FIND_BUDGET, {"tenant": case.tenant, "session_id": case.session_id}):
+            yield Ask(BUDGET, {**session, "limit": found["budget"]})
     if case.action:
         yield Ask(APPROVAL, case.ask(span_id=case.action))
+        yield Ask(FREEZE, case.ask(span_id=case.action))
     for gap in case.context_gaps:
         if gap.class_ not in NOT_GAPS:
             yield Ask(FACT, case.ask(event_id=gap.event_id, span_id=gap.span_id))
 
 
-SECTION = Section("What would have prevented it", (), (REPEATS, BUDGET, APPROVAL, FACT, NOTHING), plan)
+SECTION = Section("What would have prevented it", (), (STEPS, REPEATS, BUDGET, APPROVAL, FREEZE, FACT, NOTHING), plan)
