@@ -16,6 +16,7 @@ from fastavro.schema import fingerprint, to_parsing_canonical_form
 
 FOLDER = Path(__file__).parent / "avro"
 MAGIC = b"\xc3\x01"  # Avro single-object encoding
+HEADER_BYTES = 10  # with the fingerprint of the schema
 PLAIN_TYPES = {
     "string": pl.String,
     "bytes": pl.Binary,

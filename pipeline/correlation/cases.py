@@ -63,12 +63,14 @@ class Cases:
 
     def forget(self, now: int, pane: int) -> None:
         """Drop what cannot matter any more. pane: its length, microseconds."""
-        waiting = [signal for signal in self._weak if signal.window_end >= now - pause_after(signal) - pane]
-        if len(waiting) < len(self._weak):
-            for signal in self._weak:
-                if signal.window_end < now - pause_after(signal) - pane:
-                    self._come_to_nothing(signal)
-            self._weak = waiting
+
+        def may_wait(signal: Signal) -> bool:
+            return signal.window_end >= now - pause_after(signal) - pane
+
+        if in_vain := [signal for signal in self._weak if not may_wait(signal)]:
+            for signal in in_vain:
+                self._come_to_nothing(signal)
+            self._weak = [signal for signal in self._weak if may_wait(signal)]
             oldest = now - agreement.FORGOTTEN
             self._noise = {scope: noise for scope, noise in self._noise.items() if noise.at >= oldest}
         self.all = [c for c in self.all if c.status == "open" or (c.resolved_at or 0) >= now - REOPENS_WITHIN]

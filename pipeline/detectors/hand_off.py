@@ -29,6 +29,7 @@ from pipeline.core.sessions import KEEP, SessionIndex
 from pipeline.core.wording import is_alike, sketch_of
 from schemas.signals import Signal, stable_hash
 from schemas.times import format_span
+from schemas.usage import COUNTED_CALLS
 
 ROUNDS = 5
 RESTATED = 3
@@ -39,7 +40,6 @@ MOST_DONE = 32
 MOST_NAMES = 64
 WRITING = ("write", "destructive", "provision")
 WHO = ("agent_id", "agent_version", "session_id")
-COUNTED = ("chat", "execute_tool", "retrieval", "handoff")
 ROW = (
     "tenant", "session_id", "root_session_id", "agent_id", "agent_version", "operation", "tool_name", "tool_args",
     "args_digest", "result_digest", "status", "access", "target", "max_steps", "start_time", "event_time", "span_id",
@@ -102,7 +102,7 @@ def detect(rows: Rows, memory: Memory[int, Delegation], limits: Limits) -> list[
     own = rows.hashes("root_session_id")
     roots = mix([rows.hashes("tenant"), np.where(own != 0, own, rows.hashes("session_id"))])
     known = np.union1d(roots[is_hand_off], np.fromiter(memory, np.uint64, len(memory)))
-    is_counted = rows.equals("operation", *COUNTED, "invoke_agent")
+    is_counted = rows.equals("operation", *COUNTED_CALLS, "invoke_agent")
     places = np.flatnonzero(is_counted & np.isin(roots, known))
     signals = []
     for root, row in zip(roots[places].tolist(), rows.take(places, ROW).rows(named=True), strict=True):

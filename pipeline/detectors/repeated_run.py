@@ -20,11 +20,11 @@ from pipeline.core.memory import Memory
 from schemas.resources import name_of
 from schemas.signals import Signal
 from schemas.times import MINUTE, format_span
+from schemas.usage import COUNTED_CALLS
 
 KEEP = 24 * 60 * MINUTE
 RUNS = 5
 MOST_SESSIONS = 20
-COUNTED = ("chat", "execute_tool", "retrieval", "handoff")
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ def _add_usage(usage: pl.DataFrame, pane: int, pane_size: int, memory: Runs, lim
     """What the agents used that are failing; a run that ended well ends the count."""
     if not usage.height or not len(memory):
         return []
-    is_counted = pl.col("operation").is_in(COUNTED)
+    is_counted = pl.col("operation").is_in(COUNTED_CALLS)
     well = (pl.col("calls") - pl.col("errors")).filter(pl.col("operation") == "invoke_agent").sum()
     sums = [pl.col(name).filter(is_counted).sum() for name in ("calls", *TOKENS)]
     signals = []

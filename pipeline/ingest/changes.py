@@ -55,9 +55,7 @@ def audit_event(found: Found, cluster: str, tenant: str, agents: Sequence[str]) 
     labels = {"code": code, "user_agent": found.get("userAgent"), "pod": pod, "subresource": sub}
     value = _replicas(found.get("requestObject"))
     release = HELM_RELEASE.fullmatch(name) if kind in CONFIGS else None
-    if (
-        release is not None
-    ):  # Helm sends no events: each revision of a release is an object that it makes and then patches
+    if release is not None:  # Helm sends no events: each revision is an object that it makes and then patches
         if verb != "create":
             return None
         kind, name, value = "helmrelease", release[1], release[2]

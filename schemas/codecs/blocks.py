@@ -15,10 +15,10 @@ import polars as pl
 from schemas import registry
 from schemas.codecs import Batch, Decoded, Unread, json_events, ranges, single
 from schemas.codecs.packed import Numbers
-from schemas.codecs.single import HEADER_BYTES, UnreadableError
+from schemas.codecs.single import UnreadableError
 from schemas.codecs.walk import walk
 from schemas.errors import Reason, Rejected
-from schemas.registry import Field, Schema
+from schemas.registry import HEADER_BYTES, Field, Schema
 from schemas.topics import MAX_MESSAGE_BYTES
 
 ORIGIN = {"partition": pl.Int32, "offset": pl.Int64, "ingest_time": pl.Int64}
@@ -188,9 +188,8 @@ def _with_origin(
 def _frame_of_rows(rows: Sequence[Mapping[str, Any]], newest: Schema) -> pl.DataFrame:
     there = set().union(*rows)
     defaults = {field.name: field.default for field in newest.fields if field.name in there}
-    values = zip(
-        *[{**defaults, **row}.values() for row in rows], strict=False
-    )  # a row's own extras come last: left out
+    # a row's own extras come last: left out
+    values = zip(*[{**defaults, **row}.values() for row in rows], strict=False)
     columns = dict(zip(defaults, values, strict=False))
     return pl.DataFrame([_column(field, columns.get(field.name), len(rows)) for field in newest.fields])
 

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from schemas.registry import Schema
+from schemas.registry import HEADER_BYTES, Schema
 
-HEADER_BYTES = 10
-LONGEST_SHIFT = 70  # behind the tenth byte of a number, its last
+LONGEST_VARINT = 10  # bytes of a 64-bit number, seven bits each
 _double = struct.Struct("<d").unpack_from
 
 
@@ -57,7 +56,7 @@ def reader(schema: Schema) -> Callable[[bytes], dict[str, Any]]:
                     at += 1
                     number |= (byte & 0x7F) << shift
                     shift += 7
-                if shift > 63 and (shift > LONGEST_SHIFT or number >> 64):
+                if shift > 63 and (shift > 7 * LONGEST_VARINT or number >> 64):
                     raise UnusualError
                 number = (number >> 1) ^ -(number & 1)
                 if kind == "string" or kind == "bytes":

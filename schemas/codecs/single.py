@@ -23,16 +23,14 @@ from typing import Any
 import fastavro
 
 from schemas import registry
-from schemas.codecs.reading import UnusualError, reader
+from schemas.codecs.reading import LONGEST_VARINT, UnusualError, reader
 from schemas.codecs.writing import writer
 from schemas.errors import Reason
 from schemas.events import AgentSpan, ClusterEvent, MetricPoint
 from schemas.incidents import NESTED_FIELDS, Incident
-from schemas.registry import Schema
+from schemas.registry import HEADER_BYTES, Schema
 from schemas.signals import RECORDS, Gap, Marker, Reduced, Row, compact_json
 
-HEADER_BYTES = 10
-LONGEST_VARINT = 10  # bytes of a 64-bit number, seven bits each
 NAMES = {kind: name for name, kind in RECORDS.items()}
 
 

@@ -22,8 +22,7 @@ import polars as pl
 import pyarrow as pa
 
 from schemas.codecs.packed import Numbers, Packed
-from schemas.codecs.single import HEADER_BYTES
-from schemas.registry import Field, Schema
+from schemas.registry import HEADER_BYTES, Field, Schema
 from schemas.topics import MAX_MESSAGE_BYTES
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]

@@ -8,6 +8,7 @@ import pytest
 from pipeline.commands.connection import writing_client
 from pipeline.embedded import Database
 from sinks.clickhouse.migrations import migrate
+from tests.embedded.environment import point_to
 from tests.stages.kafka import Broker
 
 
@@ -16,10 +17,7 @@ def broker(clickhouse: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     """As commands reach it, in an empty folder."""
     made = Broker()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AFTERMATH_KAFKA", made.bootstrap)
-    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_URL", clickhouse.url)
-    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_PASSWORD", clickhouse.password)
-    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_DATABASE", f"commands_{tmp_path.name}")
+    point_to(monkeypatch, made, clickhouse, f"commands_{tmp_path.name}")
     with writing_client() as client:
         migrate(client)
     yield made

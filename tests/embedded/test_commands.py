@@ -15,6 +15,7 @@ from schemas.oncall import Acknowledgement
 from sinks.clickhouse import migrations, rows
 from sinks.clickhouse.client import connect
 from tests.builders import event, span
+from tests.embedded.environment import point_to
 from tests.embedded.test_clickhouse import incident
 from tests.stages.kafka import Broker
 
@@ -26,10 +27,7 @@ def configured(clickhouse: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     """Settings that point to a broker and to a database of its own in the embedded ClickHouse."""
     broker = Broker()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AFTERMATH_KAFKA", broker.bootstrap)
-    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_URL", clickhouse.url)
-    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_PASSWORD", clickhouse.password)
-    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_DATABASE", "commands")
+    point_to(monkeypatch, broker, clickhouse, "commands")
     yield broker.bootstrap
     broker.close()
 

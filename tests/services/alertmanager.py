@@ -18,6 +18,7 @@ from typing import Any
 
 from tests.services.containers import Container, NoContainerError, engine_lacks
 from tests.services.kafka_server import free_ports
+from tests.services.processes import stop
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "alertmanager.yml"
 IMAGE = "prom/alertmanager:v0.34.1"  # the one of docker-compose.yml; a test holds them equal
@@ -102,12 +103,7 @@ def _as_process(program: str, config: Path) -> Iterator[Alertmanager]:
             _wait(found, lambda: process.poll() is not None, log)
             yield found
         finally:
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process, STOP_SECONDS)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.services.kafka_server import cache_folder
+from tests.services.processes import stop
 
 SOURCES = Path(__file__).parent / "collector"
 BUILD_SECONDS = 1500
@@ -59,13 +60,8 @@ def running(program: Path, configurations: Sequence[str], port: int, log: Path) 
             _wait(process, port, log)
             yield
         finally:
-            process.terminate()
-            try:
-                process.wait(STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-                raise
+            ended = stop(process, STOP_SECONDS)
+        assert ended, f"the Collector did not end in {STOP_SECONDS:.0f} s: {log}"
 
 
 def _wait(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

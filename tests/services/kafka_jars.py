@@ -22,6 +22,7 @@ from tests.services.kafka_server import (
     cache_folder,
     free_ports,
 )
+from tests.services.processes import stop
 
 POM = Path(__file__).parent / "kafka" / "pom.xml"
 JAVA_AT_LEAST = 17
@@ -137,12 +138,7 @@ class JarKafka(RealKafka):
         if self._process is None:
             return
         self._process.send_signal(signal.SIGCONT)
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        stop(self._process, STOP_SECONDS)
         self._process = None
 
     def kill(self) -> None:

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,24 @@ async def until(says: Callable[[], str], *wanted: str) -> str:
         await asyncio.sleep(0.2)
 
 
+@asynccontextmanager
+async def pipeline_behind(guard: Guard, settings: Settings) -> AsyncIterator[None]:
+    """The stages that pause an agent, and its guard, until the end of the block; nothing may be left unsent."""
+    pipeline = Pipeline(
+        settings, ("detect", "correlate", "notify", "archive", "record"), writer=lambda: connect_writer(settings)
+    )
+    try:
+        await pipeline.start()
+        await pipeline.ready()
+        assert await asyncio.to_thread(guard.ready, WAIT_SECONDS)
+        yield
+        pipeline.check()
+    finally:
+        left = await asyncio.to_thread(guard.close)
+        await pipeline.stop(grace=10)
+    assert left == 0
+
+
 async def test_a_looping_agent_is_paused_by_a_rule_inspected_and_resumed(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,13 +128,7 @@ async def test_a_looping_agent_is_paused_by_a_rule_inspected_and_resumed(
         return capsys.readouterr().out
 
     guard = Guard(settings.kafka, tenant="acme", agent_id="seo-agent", agent_version="7")
-    pipeline = Pipeline(
-        settings, ("detect", "correlate", "notify", "archive", "record"), writer=lambda: connect_writer(settings)
-    )
-    try:
-        await pipeline.start()
-        await pipeline.ready()
-        assert await asyncio.to_thread(guard.ready, WAIT_SECONDS)
+    async with pipeline_behind(guard, settings):
         ends: list[int] = []
         held = await asyncio.to_thread(loop, guard, ends)
         after = (guard.now() - ends[4]) / MICROS
@@ -138,11 +151,6 @@ async def test_a_looping_agent_is_paused_by_a_rule_inspected_and_resumed(
         assert "seo-agent paused for 10 min by rule:looping: " in story
         assert "seo-agent resumed by user:mo: the hook is fixed" in story
         assert story.index("paused for 10 min") < story.index("resumed by")
-        pipeline.check()
-    finally:
-        left = await asyncio.to_thread(guard.close)
-        await pipeline.stop(grace=10)
-    assert left == 0
 
 
 async def test_a_loop_that_returns_while_the_agent_is_half_open_is_paused_again(
@@ -150,13 +158,7 @@ async def test_a_loop_that_returns_while_the_agent_is_half_open_is_paused_again(
 ) -> None:
     (tmp_path / "rules" / "looping.yml").write_text(RULE.replace("10m", "30s"))
     guard = Guard(settings.kafka, tenant="acme", agent_id="seo-agent", agent_version="7")
-    pipeline = Pipeline(
-        settings, ("detect", "correlate", "notify", "archive", "record"), writer=lambda: connect_writer(settings)
-    )
-    try:
-        await pipeline.start()
-        await pipeline.ready()
-        assert await asyncio.to_thread(guard.ready, WAIT_SECONDS)
+    async with pipeline_behind(guard, settings):
         first = await asyncio.to_thread(loop, guard, [])
         assert first.until is not None
         end = time.monotonic() + WAIT_SECONDS
@@ -170,10 +172,6 @@ async def test_a_loop_that_returns_while_the_agent_is_half_open_is_paused_again(
         assert tried[-1] < first.until + 30 * MICROS  # and was held before the half open time was over
         assert (again.author, again.is_settling) == ("rule:looping", False)
         assert again.until > first.until
-        pipeline.check()
-    finally:
-        await asyncio.to_thread(guard.close)
-        await pipeline.stop(grace=10)
 
 
 PROCESS = """\
