@@ -20,11 +20,12 @@ from aiokafka.record._crecords import default_records, legacy_records
 from aiokafka.record.memory_records import MemoryRecords
 from aiokafka.structs import ConsumerRecord
 
-from pipeline.record_batches import BatchStart, Record, walk_records
+from pipeline.record_batches import BatchStart, Columns, Inflated, Record, walk_batches
 from schemas.codecs import Unread
 from schemas.errors import Reason
 
 MOST_BYTES = 16_000_000  # a producer of the usual settings fills a batch up to 1 MB before it compresses it
+TOGETHER_BYTES = 200_000  # inflated: smaller batches are walked together up to this
 XERIAL_HEADER = b"\x82SNAPPY\x00"
 XERIAL_HEADER_BYTES = 16
 TOO_SMALL = ("failed to write whole buffer", "is smaller than required")  # what cramjam says of a full buffer
@@ -102,28 +103,66 @@ class KeptRecords(MemoryRecords):  # type: ignore[misc]  # aiokafka has no types
 
 
 class BoundedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
-    """What one fetch of one partition holds, batch by batch: columns, or the list of its records where it is no plain
-    batch. We have no transactions: control batches are passed over."""
+    """What one fetch of one partition holds: columns, of a batch or of many small ones together, or a list of records
+    where a batch is no plain one. We have no transactions: control batches are passed over."""
 
     next_fetch_offset: int
 
     def _unpack_records(self) -> Iterator[Sequence[Record]]:
+        waiting: list[tuple[Any, Inflated]] = []  # plain batches, to be walked together
+        size = 0
+        for batch, data in self._batches():
+            inflated = _inflated(batch, data)
+            size += len(inflated.body) if inflated else 0
+            if waiting and (inflated is None or size > TOGETHER_BYTES):
+                yield from self._walked(waiting)
+                waiting, size = [], len(inflated.body) if inflated else 0
+            if inflated is None:
+                yield from self._alone(batch)
+            else:
+                waiting.append((batch, inflated))
+        if waiting:
+            yield from self._walked(waiting)
+
+    def _batches(self) -> Iterator[tuple[Any, memoryview]]:
+        """Each batch with its bytes. Raises CorruptRecordException."""
         at, data = 0, self._records.data
         while self._records.has_next():
             batch = self._records.next_batch()
             begin, at = at, at + LENGTH_ENDS + int.from_bytes(data[at + LENGTH_BEGINS : at + LENGTH_ENDS], "big")
             if self._check_crcs and not batch.validate_crc():
                 raise CorruptRecordException(f"Invalid CRC - {self._tp}")
-            found = [] if batch.is_control_batch else self._read(batch, memoryview(data)[begin:at])
-            self.next_fetch_offset = batch.next_offset
-            if found:
-                yield found
+            yield batch, memoryview(data)[begin:at]
 
-    def _read(self, batch: Any, data: memoryview) -> Sequence[Record]:
+    def _walked(self, waiting: Sequence[tuple[Any, Inflated]]) -> Iterator[Sequence[Record]]:
+        found = walk_batches([inflated for _, inflated in waiting])
+        if found is not None:
+            yield from self._from_here(found, waiting[-1][0])
+        elif len(waiting) == 1:
+            yield from self._alone(waiting[0][0])
+        else:
+            for one in waiting:
+                yield from self._walked([one])
+
+    def _from_here(self, found: Columns, last: Any) -> Iterator[Sequence[Record]]:
+        """What was not read yet; the first batch of a fetch may begin before it."""
+        if found.offsets[0] < self.next_fetch_offset:
+            found = found[int(np.searchsorted(found.offsets, self.next_fetch_offset)) :]
+        self.next_fetch_offset = max(self.next_fetch_offset, last.next_offset)
+        if found:
+            yield found
+
+    def _alone(self, batch: Any) -> Iterator[Sequence[Record]]:
+        """As aiokafka reads it, or as one message that was not read."""
+        found: Sequence[Record] = []
         try:
-            return _records(batch, data, self.next_fetch_offset)
+            if not batch.is_control_batch:
+                found = [record for record in batch if record.offset >= self.next_fetch_offset]
         except UnfoldsTooFarError:
-            return [self._unread(batch)]
+            found = [self._unread(batch)]
+        self.next_fetch_offset = max(self.next_fetch_offset, batch.next_offset)
+        if found:
+            yield found
 
     def _unread(self, batch: Any) -> Any:
         last = batch.next_offset - 1
@@ -136,17 +175,20 @@ class BoundedRecords(fetcher.PartitionRecords):  # type: ignore[misc]
         return ConsumerRecord(*self._tp, last, stamp, kind, None, value, None, -1, 0, ())
 
 
-def _records(batch: Any, data: memoryview, first: int) -> Sequence[Record]:
-    """The records of a batch from an offset on. Raises UnfoldsTooFarError."""
-    if batch.magic == PLAIN_MAGIC and batch.compression_type in DECODERS:
-        payload = data[HEADER_ENDS:]
-        decode = DECODERS[batch.compression_type]
-        number = int.from_bytes(data[NUMBER_BEGINS:HEADER_ENDS], "big")
-        start = BatchStart(batch.base_offset, batch.first_timestamp, batch.max_timestamp, batch.timestamp_type, number)
-        found = walk_records(bytes(payload) if decode is None else decode(payload), start)
-        if found is not None:
-            return found if batch.base_offset >= first else found[int(np.searchsorted(found.offsets, first)) :]
-    return [record for record in batch if record.offset >= first]
+def _inflated(batch: Any, data: memoryview) -> Inflated | None:
+    """The body of a plain batch; None where it is another one, or unfolds too far."""
+    if batch.magic != PLAIN_MAGIC or batch.is_control_batch or batch.compression_type not in DECODERS:
+        return None
+    payload = data[HEADER_ENDS:]
+    decode = DECODERS[batch.compression_type]
+    try:
+        body = bytes(payload) if decode is None else decode(payload)
+    except UnfoldsTooFarError:
+        return None
+    number = int.from_bytes(data[NUMBER_BEGINS:HEADER_ENDS], "big")
+    return Inflated(
+        body, BatchStart(batch.base_offset, batch.first_timestamp, batch.max_timestamp, batch.timestamp_type, number)
+    )
 
 
 def install() -> None:

@@ -59,6 +59,13 @@ class BatchStart:
     records: int
 
 
+class Inflated(NamedTuple):
+    """A batch as it was before it was compressed: its records, one after the other."""
+
+    body: bytes
+    start: BatchStart
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Columns(Sequence[Record]):
     """Records of one batch: reads like a list of them."""
@@ -147,44 +154,63 @@ def _size(records: Sequence[Record]) -> int:
     return sum(len(record.key or b"") + len(record.value or b"") for record in records)
 
 
-def walk_records(body: bytes, start: BatchStart) -> Columns | None:
-    """The records of an inflated batch; None where it is not a plain one."""
-    data = body + PADDING
-    found = _begins(body)
-    if not found or len(found) != start.records:
+def walk_batches(batches: Sequence[Inflated]) -> Columns | None:
+    """The records of batches that follow each other; None where one is not a plain one, or they do not agree.
+
+    Many small batches cost one walk together: what it costs before its first record is that of 500 records.
+    """
+    starts = [batch.start for batch in batches]
+    if not batches or len({start.timestamp_type for start in starts}) > 1:
         return None
-    begins = np.array(found, dtype=np.int64)
-    walker = Walker(data, begins, np.append(begins[1:], len(body)))
+    begins: list[int] = []
+    ends: list[int] = []
+    behind = 0
+    for batch in batches:
+        found = _begins(batch.body, behind)
+        behind += len(batch.body)
+        if not found or len(found) != batch.start.records:
+            return None
+        begins += found
+        ends += [*found[1:], behind]
+    data = b"".join([*(batch.body for batch in batches), PADDING])
+    walker = Walker(data, np.array(begins, dtype=np.int64), np.array(ends, dtype=np.int64))
     lengths = walker.number()
     attributes = walker.skip(1)
-    later, offsets = walker.number(), walker.number()
+    later, further = walker.number(), walker.number()
     key_sizes = walker.number()
     keys = walker.skip(np.maximum(key_sizes, 0))
     value_sizes = walker.number()
     values = walker.skip(np.maximum(value_sizes, 0))
     headers = walker.number()
-    is_whole = walker.finish().all() and not headers.any() and lengths.min() >= 0 and (np.diff(offsets) > 0).all()
+    is_whole = walker.finish().all() and not headers.any() and lengths.min() >= 0
     if not is_whole or np.frombuffer(data, np.uint8)[attributes].any():  # attributes: none are in use
         return None
-    if offsets[0] < 0 or min(key_sizes.min(), value_sizes.min()) < -1:
+    if further.min() < 0 or min(key_sizes.min(), value_sizes.min()) < -1:
         return None
-    is_appended = start.timestamp_type == 1
-    timestamps = np.full(begins.size, start.newest_timestamp) if is_appended else later + start.timestamp
+    sizes = [start.records for start in starts]
+    offsets = further + np.repeat([start.offset for start in starts], sizes)
+    if not (np.diff(offsets) > 0).all():
+        return None
+    is_appended = starts[0].timestamp_type == 1
+    stamps = np.repeat([start.newest_timestamp if is_appended else start.timestamp for start in starts], sizes)
     return Columns(
-        offsets + start.offset,
-        timestamps,
-        start.timestamp_type,
+        offsets,
+        stamps if is_appended else stamps + later,
+        starts[0].timestamp_type,
         Packed(data, keys, key_sizes),
         Packed(data, values, value_sizes, walker.high),
     )
 
 
-def _begins(body: bytes) -> list[int]:
-    """Where each record begins: behind the one before, as long as its length says. Empty where one says nonsense."""
+def _begins(body: bytes, behind: int) -> list[int]:
+    """Where each record begins: behind the one before, as long as its length says. Empty where one says nonsense.
+
+    behind: how much stands before the body.
+    """
     begins: list[int] = []
     at, end = 0, len(body)
     while at < end:
-        begins.append(at)
+        begins.append(behind + at)
         length, shift = body[at] & 127, 7
         while body[at] > 127 and at + 1 < end and shift < 7 * MOST_LENGTH_BYTES:
             at += 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.frontier import Element, joined
 from pipeline.inflating import HEADER_ENDS
-from pipeline.record_batches import BatchStart, Columns, Record, Records, walk_records
+from pipeline.record_batches import BatchStart, Columns, Inflated, Record, Records, walk_batches
 from schemas.codecs.blocks import decode_batch
 from tests.unit.schemas.codecs.test_blocks import GOOD
 
@@ -34,7 +34,7 @@ def walked(data: bytes, *, offset: int = 0, timestamp_type: int = 0) -> Columns 
     read = DefaultRecordBatch(data)
     number = int.from_bytes(data[57:HEADER_ENDS], "big")
     start = BatchStart(offset, read.first_timestamp, read.max_timestamp, timestamp_type, number)
-    return walk_records(data[HEADER_ENDS:], start)
+    return walk_batches([Inflated(data[HEADER_ENDS:], start)])
 
 
 def plain(records: Sequence[Record]) -> list[tuple[Any, ...]]:
@@ -66,7 +66,8 @@ def test_a_batch_with_headers_or_another_number_of_records_is_left_to_aiokafka()
     data = bytearray(batch([(0, b"k", b"v")] * 3))
     data[60] = 2
     assert walked(bytes(data)) is None
-    assert walk_records(b"", BatchStart(0, 0, 0, 0, 0)) is None
+    assert walk_batches([Inflated(b"", BatchStart(0, 0, 0, 0, 0))]) is None
+    assert walk_batches([]) is None
 
 
 @given(
