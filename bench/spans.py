@@ -147,6 +147,10 @@ class Spans:
         tenant, agent = TENANTS[number % 4], AGENTS[number // 4 % 5]
         length = FEWEST + bits(32) % (MOST - FEWEST)
         step = bits(32) % length if is_first else 0  # those under way at the beginning are anywhere in their lives
+        left = length - step
+        gets_stuck = number % self.load.stuck_every == 0 and left > STUCK_AFTER + STUCK_SPANS + 12
+        # and get stuck at any time in what is left of them, not all together
+        stuck_after = STUCK_AFTER + (number * 37 % (left - STUCK_AFTER - STUCK_SPANS) if gets_stuck and is_first else 0)
         name = f"run-{self.load.seed:02d}-{number:08d}"
         who = (
             text(name), some(name), text(agent), some(agent.replace("-", " ").title()), some(f"2.{number % 3}.1"),
@@ -160,10 +164,10 @@ class Spans:
             owner=text(tenant) + text(f"{bits(128):032x}"),
             who=b"".join(who),
             root_span=some(f"{bits(64):016x}"),
-            left=length - step,
+            left=left,
             step=step,
             delay=50_000 + bits(32) % 1_950_000,
-            stuck_from=step + STUCK_AFTER if number % self.load.stuck_every == 0 and length - step > 40 else 0,
+            stuck_from=step + stuck_after if gets_stuck else 0,
             stuck_call=call,
         )
 

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable
+from time import monotonic
 from types import SimpleNamespace
 from typing import Any, cast
 from unittest.mock import Mock
@@ -14,7 +15,7 @@ from pipeline.embedded.broker import SYNC_GROUP
 from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.base import Stage, StageError
-from pipeline.transport import BatchConsumer
+from pipeline.transport import GAP_BYTES, GAP_SECONDS, BatchConsumer
 from schemas.errors import Outcome
 from tests.stages.conftest import Start, until
 from tests.stages.kafka import Broker
@@ -65,6 +66,34 @@ async def test_all_records_of_a_fetch_come_as_one_element(kafka: Broker, setting
     batch = stage.elements[0].batch()
     assert (batch.topic, batch.partition, batch.values[0]) == (TOPIC, 0, b"0")
     assert kafka.committed(settings.group("recorder"), TOPIC) == [500]
+
+
+async def test_a_stream_of_single_records_is_fetched_so_many_times_a_second(
+    kafka: Broker, settings: Settings, started: Start
+) -> None:
+    stage = Recorder(settings)
+    await started(stage)
+    kafka.produce(TOPIC, [b"first"])
+    await until(lambda: stage.offsets == [0])
+    began = monotonic()
+    for number in range(1, 60):
+        kafka.produce(TOPIC, [b"x"])
+        await asyncio.sleep(0)  # so that the stage may take it
+        assert len(stage.elements) <= 2 + (monotonic() - began) / GAP_SECONDS, number
+    await until(lambda: len(stage.offsets) == 60)
+    assert len(stage.elements) <= 3 + (monotonic() - began) / GAP_SECONDS
+
+
+async def test_a_fetch_that_brought_much_is_followed_at_once(
+    kafka: Broker, settings: Settings, started: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.transport.GAP_SECONDS", 3_600.0)
+    stage = Recorder(settings)
+    await started(stage)
+    for count in (1, 2):
+        kafka.produce(TOPIC, [b"x" * GAP_BYTES])
+        await until(lambda count=count: len(stage.offsets) == count)
+    await stage.stop()
 
 
 async def test_nothing_is_committed_past_an_element_without_confirmed_effect(
