@@ -16,6 +16,7 @@ but for a hand-off.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -76,6 +77,7 @@ LEAST_WAIT = 5 * MICROS
 GESTURES = frozenset(["click", "press", "tap", "scroll", "swipe", "key", "keypress"])
 WORD = re.compile(r"[A-Z]?[a-z]+")
 WAIT_SLACK = 2 * MICROS
+Arguments = Mapping[str, tuple[str, bool]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ class Call:
 
     tool: str | None
     target: str | None
-    arguments: dict[str, tuple[str, bool]] | None
+    arguments: Arguments | None
     digest: str | None  # digest of the full arguments, where the sender gave one
     result: str | None
     is_error: bool
@@ -106,7 +108,7 @@ class Call:
 def call_of(row: Mapping[str, Any], volatile: Iterable[str] = ()) -> Call:
     """The call of an AgentSpan row; arguments that are declared volatile do not belong to it."""
     is_error = row["status"] == "error"
-    arguments = arguments_of(row["tool_args"], volatile)
+    arguments, names, is_gesture = _told(row["tool_args"], tuple(volatile))
     return Call(
         tool=row["tool_name"],
         target=row["target"],
@@ -115,18 +117,29 @@ def call_of(row: Mapping[str, Any], volatile: Iterable[str] = ()) -> Call:
         result=row["result_digest"],
         is_error=is_error,
         is_write=row["access"] not in (None, "read"),
-        names=names_in(row["tool_args"]) if arguments else (),
+        names=names,
         is_wait=not is_error and _waits(row["tool_args"], row["event_time"] - row["start_time"]),
         things=_things(row["target"], row["tool_args"]) if is_error else (),
         may_write=row["access"] != "read" and row["operation"] != "handoff",
-        is_gesture=_is_gesture(row["tool_name"], row["tool_args"]),
+        is_gesture=is_gesture or _names_gesture(row["tool_name"]),
     )
 
 
-def _is_gesture(tool: str | None, text: str | None) -> bool:
-    """By a word of the tool's name, or by an argument that is such a word: `click`, `browser {"action": "click"}`."""
-    words = {word.lower() for word in WORD.findall(tool or "")}
-    return not GESTURES.isdisjoint(words) or not GESTURES.isdisjoint(value.lower() for value in _strings(text))
+@lru_cache(maxsize=1_000)
+def _told(text: str | None, volatile: tuple[str, ...]) -> tuple[Arguments | None, tuple[int, ...], bool]:
+    """What the text of a call's arguments holds: them, their names, and whether one is a gesture (`{"do": "click"}`).
+
+    Kept, since a call that is looked at repeats: most of the time of a loop's calls went here.
+    """
+    arguments = arguments_of(text, volatile)
+    is_gesture = not GESTURES.isdisjoint(value.lower() for value in _strings(text))
+    return arguments, names_in(text) if arguments else (), is_gesture
+
+
+@lru_cache(maxsize=1_000)
+def _names_gesture(tool: str | None) -> bool:
+    """By a word of the tool's name: `browser_click`."""
+    return not GESTURES.isdisjoint(word.lower() for word in WORD.findall(tool or ""))
 
 
 def names_in(text: str | None) -> tuple[int, ...]:
@@ -187,7 +200,7 @@ def canonical(value: Any) -> Any:
     return value
 
 
-def arguments_of(text: str | None, volatile: Iterable[str] = ()) -> dict[str, tuple[str, bool]] | None:
+def arguments_of(text: str | None, volatile: Iterable[str] = ()) -> Arguments | None:
     """Canonical arguments by name; what is not a JSON object counts as one argument. None where there are none."""
     if not text:
         return None
