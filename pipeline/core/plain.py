@@ -30,10 +30,25 @@ class StateError(AftermathError):
     """Saved state cannot be read: it is not ours, from another version, or damaged."""
 
 
-def encode(value: Any, classes: Classes) -> list[bytes]:
-    """Blobs, the first of them JSON. Raises TypeError where a value is of no class that is named."""
-    encoder = _Encoder({cls: name for name, cls in classes.items()})
+class Written:
+    """What stays of one snapshot of a state for the next: the JSON of its frozen values, which cannot have changed.
+
+    It holds them, so that none of their ids is taken by another value meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.texts: dict[int, tuple[Any, orjson.Fragment]] = {}
+
+
+def encode(value: Any, classes: Classes, written: Written | None = None) -> list[bytes]:
+    """Blobs, the first of them JSON. Raises TypeError where a value is of no class that is named.
+
+    written: of the last snapshot of the same state; becomes that of this one.
+    """
+    written = written or Written()
+    encoder = _Encoder({cls: name for name, cls in classes.items()}, written.texts)
     tree = encoder.plain(value)
+    written.texts = encoder.texts
     return [orjson.dumps({"state": tree, "shared": encoder.shared}), *encoder.blobs]
 
 
@@ -52,13 +67,16 @@ def decode(blobs: list[bytes], classes: Classes) -> Any:
 class _Encoder:
     """shared: values of frozen classes, each once however many hold it; what one of them holds stands before it.
 
-    An action is held by whoever watches it or waits for it: thousands of them, of two kilobytes.
+    An action is held by whoever watches it or waits for it: thousands of them, of two kilobytes. Those that are in
+    `known` were written before; `texts` is what the next snapshot may know.
     """
 
-    def __init__(self, names: Mapping[type[Any], str]) -> None:
+    def __init__(self, names: Mapping[type[Any], str], known: Mapping[int, tuple[Any, orjson.Fragment]]) -> None:
         self.names = names
         self.blobs: list[bytes] = []
         self.shared: list[Any] = []
+        self.texts: dict[int, tuple[Any, orjson.Fragment]] = {}
+        self._known = known
         self._places: dict[int, int] = {}  # id of a value -> its place; what is saved holds them all until the end
 
     def plain(self, value: Any) -> Any:
@@ -94,14 +112,30 @@ class _Encoder:
             raise TypeError(f"{type(value).__name__} is not among the classes that can be saved")
         if isinstance(value, BaseModel):
             return {"p": name, "v": value.model_dump(mode="json")}
+        if not cls.__dataclass_params__.frozen:
+            return self._tree(value, name)
         place = self._places.get(id(value))
         if place is None:
-            tree = {"c": name, "f": self.each([getattr(value, field) for field in _fields(cls)])}
-            if not cls.__dataclass_params__.frozen:
-                return tree
+            text = self._text(value, name)
             place = self._places[id(value)] = len(self.shared)
-            self.shared.append(tree)
+            self.shared.append(text)
         return {"r": place}
+
+    def _tree(self, value: Any, name: str) -> dict[str, Any]:
+        cls: Any = type(value)
+        return {"c": name, "f": self.each([getattr(value, field) for field in _fields(cls)])}
+
+    def _text(self, value: Any, name: str) -> Any:
+        """A frozen value; as JSON where it holds nothing but texts and numbers, and no place that may be another next
+        time."""
+        known = self._known.get(id(value))
+        if known is None or known[0] is not value:
+            tree = self._tree(value, name)
+            if any(isinstance(item, dict) and "x" not in item for item in tree["f"]):
+                return tree
+            known = value, orjson.Fragment(orjson.dumps(tree))
+        self.texts[id(value)] = known
+        return known[1]
 
     def each(self, values: Iterable[Any]) -> list[Any]:
         """Most of what is saved are texts and numbers: those cost no call."""

@@ -10,7 +10,7 @@ import polars as pl
 
 from pipeline.core.baseline import Usual
 from pipeline.core.loops import Totals
-from pipeline.core.plain import StateError, decode, encode
+from pipeline.core.plain import StateError, Written, decode, encode
 from pipeline.core.rings import Ring
 from pipeline.core.runs import Loop, Run, Seen
 from pipeline.core.sameness import Call
@@ -68,9 +68,9 @@ def version() -> str:
     return f"{FORMAT}/polars-{pl.__version__}"
 
 
-def dump(operator: Operator) -> list[bytes]:
-    """The state as blobs."""
-    return encode({"version": version(), "state": operator.saved()}, CLASSES)
+def dump(operator: Operator, written: Written | None = None) -> list[bytes]:
+    """The state as blobs. written: of the last time (pipeline/core/plain.py)."""
+    return encode({"version": version(), "state": operator.saved()}, CLASSES, written)
 
 
 def load(operator: Operator, blobs: list[bytes]) -> None:

@@ -17,7 +17,7 @@ from typing import TypeVar
 from faust.types import TP
 
 from pipeline.clock import monotonic
-from pipeline.core.plain import StateError
+from pipeline.core.plain import StateError, Written
 from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.operators.state import Operator, dump, load, version
@@ -51,6 +51,7 @@ class Task:
     size: int = 0  # of it, in bytes
     written_at: float | None = None  # when it was whole in Kafka
     writing: asyncio.Task[None] | None = None
+    written: Written = field(default_factory=Written)
 
 
 @dataclass(slots=True)
@@ -236,5 +237,5 @@ class SavingStage(Stage[Memory]):
 
 
 def _encode(operator: Operator, task: Task, offset: int) -> Encoded:
-    chunks, manifest = messages(task.name, task.epoch, task.slot, version(), offset, dump(operator))
+    chunks, manifest = messages(task.name, task.epoch, task.slot, version(), offset, dump(operator, task.written))
     return Encoded(offset, chunks, manifest)

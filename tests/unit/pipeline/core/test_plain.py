@@ -4,10 +4,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.core.plain import StateError, decode, encode
+from pipeline.core.plain import StateError, Written, decode, encode
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,18 @@ def test_what_is_frozen_is_written_once_and_shared_again() -> None:
     found = decode(saved, CLASSES)
     assert found["open"][0] is found["waiting"].held[0] is found["waiting"].held[1]
     assert found["open"] == [said]
+
+
+@given(st.lists(st.tuples(st.lists(SAID | st.lists(SAID, max_size=2), max_size=3), st.integers(0, 5)), max_size=4))
+@settings(max_examples=50)
+def test_with_what_stays_of_the_last_snapshot_the_same_is_written(steps: list[tuple[list[Any], int]]) -> None:
+    written, held = Written(), Holder()
+    for new, gone in steps:
+        held.held = held.held[gone:] + new
+        assert encode(held, CLASSES, written) == encode(held, CLASSES)
+    held.held = []
+    encode(held, CLASSES, written)
+    assert not written.texts  # what nobody holds any more is let go
 
 
 def test_what_may_change_is_not_shared() -> None:
