@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from pipeline.ingest.agent_spans import json_text, name_of
 from pipeline.ingest.kubernetes import time_of
 from pipeline.ingest.resources import NO_NAMESPACE, path, segment
+from pipeline.ingest.values import json_text, name_of
 from schemas.codecs import json_events
 from schemas.events import TEXT_LENGTH
 from schemas.times import MICROS

@@ -9,9 +9,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pipeline.ingest.agent_spans import json_text, name_of
 from pipeline.ingest.resources import NO_NAMESPACE, NODE_SPACE, path, segment
 from pipeline.ingest.telemetry import UnmappableError
+from pipeline.ingest.values import json_text, name_of
 from schemas.errors import Reason
 from schemas.events import COUNT_LIMIT, TEXT_LENGTH
 from schemas.times import EARLIEST, LATEST, parse_time

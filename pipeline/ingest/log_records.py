@@ -10,8 +10,8 @@ from typing import Any, Final
 import orjson
 
 from pipeline.ingest import changes, kubernetes
-from pipeline.ingest.agent_spans import tenant_of
 from pipeline.ingest.resources import cluster_of
+from pipeline.ingest.services import tenant_of
 from pipeline.ingest.telemetry import LogRecord, UnmappableError
 from schemas.codecs.nesting import is_too_deep
 from schemas.codecs.single import UnreadableError

@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from pipeline.core.limits import Limits
 from pipeline.ingest import otlp_json, otlp_protobuf
-from pipeline.ingest.agent_spans import DEFAULT_TENANT, agent_span
+from pipeline.ingest.agent_spans import agent_span
 from pipeline.ingest.log_records import cluster_events
 from pipeline.ingest.metric_points import Memory, metric_points
+from pipeline.ingest.services import DEFAULT_TENANT
 from pipeline.ingest.telemetry import Telemetry, UnmappableError
 from pipeline.ingest.whole import completed
 from schemas.codecs import Unread

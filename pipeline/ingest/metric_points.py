@@ -12,10 +12,11 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipeline.ingest.agent_spans import json_text, name_of, tenant_of
 from pipeline.ingest.histograms import quantile
 from pipeline.ingest.resources import resource_of
+from pipeline.ingest.services import tenant_of
 from pipeline.ingest.telemetry import Distribution, Origin, Quantity, UnmappableError
+from pipeline.ingest.values import json_text, name_of
 from schemas.errors import Reason
 from schemas.events import TEXT_LENGTH
 from schemas.times import EARLIEST, LATEST
