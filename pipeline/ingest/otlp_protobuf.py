@@ -2,12 +2,11 @@
 
 The cost of OTLP in Python is walking attributes, not parsing. So a span's attributes are read as *bytes* (a field of
 messages and one of bytes are the same on the wire, so the classes of opentelemetry-proto are made anew with that one
-type changed), and equal ones, which is most of them, are decoded once and remembered. A fault in one attribute is then
-a fault of its span, not of the message.
+type changed), and decoded by otlp_attributes.py. A fault in one attribute is then a fault of its span, not of the
+message.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -19,8 +18,8 @@ from opentelemetry.proto.resource.v1 import resource_pb2
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 from pipeline.ingest.histograms import exponential, kind_of_sum
+from pipeline.ingest.otlp_attributes import KNOWN, remembered, value_of
 from pipeline.ingest.telemetry import (
-    DEEPEST_VALUE,
     MOST_ATTRIBUTES,
     NANOS_PER_MICRO,
     Attributes,
@@ -34,17 +33,9 @@ from pipeline.ingest.telemetry import (
 )
 from schemas.errors import Reason
 
-REMEMBERED: Final = 16_384  # attributes
-REMEMBERED_BYTES: Final = 160  # of one of them: longer ones seldom come back
 DELTA: Final = 1
 NO_VALUE: Final = 1  # flag of a data point that says only that there is none
 BYTES: Final = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
-# On the wire: a length from here on takes more than one byte; the tag of the name; and all that stands between the name
-# and a text, by the length of the value: field 2 of KeyValue, field 1 of AnyValue.
-MORE_BYTES: Final = 0x80
-KEY_TAG: Final = 0x0A
-TEXT_HEADS: Final = [bytes([0x12, left, 0x0A, max(left - 2, 0)]) for left in range(MORE_BYTES)]
-KeyValue: Final = common_pb2.KeyValue
 
 
 def _with_attributes_as_bytes() -> Any:
@@ -148,46 +139,12 @@ def _span(span: Any, origin: Origin) -> Span:
         span.name,
         span.start_time_unix_nano // NANOS_PER_MICRO,
         span.end_time_unix_nano // NANOS_PER_MICRO,
-        dict([_remembered(pair) if len(pair) <= REMEMBERED_BYTES else pair_of(pair) for pair in raw]),
+        dict([KNOWN.get(pair) or remembered(pair) for pair in raw]),
     )
     if span.HasField("status"):
         found.status, found.message = span.status.code, span.status.message
     if span.events:
         found.exceptions = [_attributes(event.attributes) for event in span.events if event.name == "exception"]
-    return found
-
-
-def pair_of(raw: bytes) -> tuple[str, Any]:
-    """One attribute. Most are a short name and a short text: read by hand, in less than half of protobuf's time."""
-    if len(raw) > 6 and raw[0] == KEY_TAG and raw[1] < MORE_BYTES:
-        end = 2 + raw[1]
-        left = len(raw) - end - 2
-        if 2 <= left < MORE_BYTES and raw[end : end + 4] == TEXT_HEADS[left]:
-            try:
-                return raw[2:end].decode(), raw[end + 4 :].decode()
-            except UnicodeDecodeError:
-                pass  # protobuf says what is wrong with it; suppress() would take longer than all of this
-    pair = KeyValue.FromString(raw)
-    return pair.key, value_of(pair.value)
-
-
-_remembered: Final = lru_cache(REMEMBERED)(pair_of)  # its values are never changed
-
-
-def value_of(value: Any, depth: int = 0) -> Any:
-    """An AnyValue as JSON has it."""
-    kind = value.WhichOneof("value")
-    if kind is None:
-        return None
-    found = getattr(value, kind)
-    if kind == "bytes_value":
-        return found.hex()
-    if kind in ("array_value", "kvlist_value"):
-        if depth >= DEEPEST_VALUE:
-            return None
-        if kind == "array_value":
-            return [value_of(item, depth + 1) for item in found.values]
-        return {pair.key: value_of(pair.value, depth + 1) for pair in found.values}
     return found
 
 

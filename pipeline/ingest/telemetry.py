@@ -3,6 +3,7 @@
 Values are what JSON has: text, numbers, booleans, None, lists and dicts; bytes become hex text. Times are microseconds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -49,7 +50,7 @@ class Span:
     attributes: Attributes
     status: int = 0
     message: str = ""
-    exceptions: list[Attributes] = field(default_factory=list)  # attributes of its exception events
+    exceptions: Sequence[Attributes] = ()  # attributes of its exception events
 
 
 @dataclass(slots=True)

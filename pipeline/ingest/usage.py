@@ -22,6 +22,8 @@ NUMBER: Final = re.compile(r"[0-9]{1,15}(?:\.0+)?")
 
 def count(value: Any) -> int:
     """A count however it was written; 0 where it is none, or negative."""
+    if type(value) is int:  # most are
+        return value if 0 <= value < COUNT_LIMIT else 0
     if value is None or isinstance(value, bool):
         return 0
     if isinstance(value, str):

@@ -6,6 +6,7 @@ neighbours kept. All rows then pass the same checks on columns (`ranges.py`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from schemas.codecs.packed import Numbers
 from schemas.codecs.single import UnreadableError
 from schemas.codecs.walk import walk
 from schemas.errors import Reason, Rejected
-from schemas.registry import HEADER_BYTES, Field, Schema
+from schemas.registry import HEADER_BYTES, Schema
 from schemas.topics import MAX_MESSAGE_BYTES
 
 ORIGIN = {"partition": pl.Int32, "offset": pl.Int64, "ingest_time": pl.Int64}
@@ -186,20 +187,20 @@ def _with_origin(
 
 
 def _frame_of_rows(rows: Sequence[Mapping[str, Any]], newest: Schema) -> pl.DataFrame:
-    there = set().union(*rows)
-    defaults = {field.name: field.default for field in newest.fields if field.name in there}
-    # a row's own extras come last: left out
-    values = zip(*[{**defaults, **row}.values() for row in rows], strict=False)
-    columns = dict(zip(defaults, values, strict=False))
-    return pl.DataFrame([_column(field, columns.get(field.name), len(rows)) for field in newest.fields])
-
-
-def _column(field: Field, values: tuple[Any, ...] | None, height: int) -> pl.Series:
-    """A column; of one that no row has, its default."""
-    dtype = registry.PLAIN_TYPES[field.type]
-    if values is None:
-        return pl.Series(field.name, [field.default], dtype=dtype).new_from_index(0, height)
-    return pl.Series(field.name, values, dtype=dtype)
+    if not rows:
+        return pl.DataFrame(schema=newest.columns)
+    take = itemgetter(*newest.columns)
+    try:
+        columns = zip(*map(take, rows), strict=True)
+    except KeyError:  # rows without some fields
+        defaults = {field.name: field.default for field in newest.fields}
+        columns = zip(*[take({**defaults, **row}) for row in rows], strict=True)
+    return pl.DataFrame(
+        [
+            pl.Series(name, values, dtype=dtype)
+            for (name, dtype), values in zip(newest.columns.items(), columns, strict=True)
+        ]
+    )
 
 
 def _as_newest(frame: pl.DataFrame, schema: Schema, newest: Schema) -> pl.DataFrame:

@@ -22,29 +22,32 @@ def writer(schema: Schema) -> Callable[[Iterable[Any]], bytes]:
     It raises TypeError, AttributeError or ValueError where a value does not fit: that is a fault of the caller.
     """
     writers = [_field(field) for field in schema.fields]
+    nulls = [NULL if field.is_nullable else None for field in schema.fields]
     header = schema.header
 
     def write(values: Iterable[Any]) -> bytes:
-        return header + b"".join([own(value) for own, value in zip(writers, values, strict=True)])
+        # half of the fields are null; where null is no value, joining it raises the TypeError
+        found = zip(writers, nulls, values, strict=True)
+        parts = [null if value is None else own(value) for own, null, value in found]
+        return header + b"".join(parts)  # type: ignore[arg-type]
 
     return write
 
 
 def _field(field: Field) -> Write:
+    """What writes a value of a field that is not null."""
     if not field.is_nullable:
         return WRITERS[field.type]
     if field.type == "string":
-        return _text_or_null
-    return partial(_or_null, WRITERS[field.type])
+        return _some_text
+    return partial(_some, WRITERS[field.type])
 
 
-def _or_null(write: Write, value: Any) -> bytes:
-    return NULL if value is None else SOME + write(value)
+def _some(write: Write, value: Any) -> bytes:
+    return SOME + write(value)
 
 
-def _text_or_null(value: str | None) -> bytes:  # written out, since most fields are this
-    if value is None:
-        return NULL
+def _some_text(value: str) -> bytes:  # written out, since most fields are this
     data = value.encode()
     return (SOME_SIZES[len(data)] if len(data) < FEW else SOME + _number(len(data))) + data
 

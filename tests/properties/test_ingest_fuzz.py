@@ -12,7 +12,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogsData
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
-from pipeline.ingest import otlp_protobuf
+from pipeline.ingest import otlp_attributes
 from pipeline.ingest.messages import Mapped, Reader, key_of
 from pipeline.ingest.names import CONTENT, FIELDS, KINDS
 from schemas.codecs.single import encode
@@ -216,10 +216,23 @@ def test_the_message_of_another_signal_is_no_message_of_this_one() -> None:
         assert not mapped.events
 
 
-@given(st.text(max_size=140), st.text(max_size=140), st.data())
-def test_an_attribute_that_is_read_by_hand_is_what_protobuf_reads(key: str, text: str, data: st.DataObject) -> None:
-    whole = KeyValue(key=key, value=AnyValue(string_value=text)).SerializeToString()
-    assert otlp_protobuf.pair_of(whole) == (key, text)
+PLAIN = (
+    st.builds(lambda text: AnyValue(string_value=text), st.text(max_size=140))
+    | st.builds(lambda number: AnyValue(int_value=number), st.integers(-(2**63), 2**63 - 1) | st.integers(0, 300))
+    | st.builds(lambda number: AnyValue(double_value=number), st.floats())
+    | st.builds(lambda flag: AnyValue(bool_value=flag), st.booleans())
+)
+
+
+@settings(max_examples=500)
+@given(st.text(max_size=140), PLAIN, st.data())
+def test_an_attribute_that_is_read_by_hand_is_what_protobuf_reads(
+    key: str, value: AnyValue, data: st.DataObject
+) -> None:
+    whole = KeyValue(key=key, value=value).SerializeToString()
+    told = getattr(value, value.WhichOneof("value"))
+    assert repr(otlp_attributes.pair_of(whole)) == repr((key, told))  # not a number is none that it equals
+    assert repr(otlp_attributes.remembered(whole)) == repr(otlp_attributes.KNOWN.get(whole, (key, told)))
     changed = bytearray(whole)
     for place in data.draw(st.lists(st.integers(0, len(whole) - 1), max_size=3)) if whole else ():
         changed[place] = data.draw(st.integers(0, 255))
@@ -228,8 +241,8 @@ def test_an_attribute_that_is_read_by_hand_is_what_protobuf_reads(key: str, text
         told = KeyValue.FromString(raw)
     except DecodeError:
         with pytest.raises(DecodeError):
-            otlp_protobuf.pair_of(raw)
+            otlp_attributes.pair_of(raw)
     else:
-        found_key, value = otlp_protobuf.pair_of(raw)
+        found_key, value = otlp_attributes.pair_of(raw)
         assert found_key == told.key
-        assert repr(value) == repr(otlp_protobuf.value_of(told.value))  # not a number is none that it equals
+        assert repr(value) == repr(otlp_attributes.value_of(told.value))

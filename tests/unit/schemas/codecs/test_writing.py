@@ -59,7 +59,7 @@ def test_a_row_of_a_field_that_is_none_is_an_error() -> None:
         pytest.param(1, 2**63, ValueError, id="a number of more than 64 bits"),
         pytest.param(1, "5", TypeError, id="text for a number"),
         pytest.param(0, 5, AttributeError, id="a number for text"),
-        pytest.param(0, None, AttributeError, id="null where it may not be"),
+        pytest.param(0, None, TypeError, id="null where it may not be"),
         pytest.param(2, "\ud800", UnicodeEncodeError, id="half a character"),
     ],
 )
