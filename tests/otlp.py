@@ -82,7 +82,12 @@ def as_json(message: TracesData | MetricsData | LogsData) -> dict[str, Any]:
     return found
 
 
-def logs(*records: tuple[Any, Mapping[str, Any]], resource: Mapping[str, Any] = RESOURCE, severity: int = 9) -> bytes:
+def logs(
+    *records: tuple[Any, Mapping[str, Any]],
+    resource: Mapping[str, Any] = RESOURCE,
+    severity: int = 9,
+    seconds: float = 5,
+) -> bytes:
     """One message with these log records: body and attributes."""
     message = LogsData()
     found = message.resource_logs.add()
@@ -90,7 +95,7 @@ def logs(*records: tuple[Any, Mapping[str, Any]], resource: Mapping[str, Any] = 
     scope = found.scope_logs.add()
     for body, attributes in records:
         scope.log_records.add(
-            time_unix_nano=at(5) * 1000,
+            time_unix_nano=at(seconds) * 1000,
             body=any_value(body),
             attributes=pairs(attributes),
             severity_number=severity,  # type: ignore[arg-type]

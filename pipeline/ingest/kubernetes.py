@@ -26,6 +26,12 @@ SCALES: Final = frozenset(["ScalingReplicaSet", "SuccessfulRescale"])
 ROLLED_OUT: Final = frozenset(["Application", "ApplicationSet", "Rollout", "HelmRelease", "HelmChart", "Kustomization"])
 TIMES: Final = ("lastTimestamp", "deprecatedLastTimestamp", "eventTime", "firstTimestamp", "deprecatedFirstTimestamp")
 
+FIRST_TIMES: Final = (
+    "firstTimestamp",
+    "deprecatedFirstTimestamp",
+    "eventTime",
+)  # of the newer API the last: never moved
+
 
 def is_event(found: Found) -> bool:
     """Whether an object is an event of the Kubernetes API."""
@@ -38,7 +44,7 @@ def cluster_event(found: Found, cluster: str, tenant: str) -> Row:
     metadata, series = _dict(found, "metadata"), _dict(found, "series")
     reason, kind = name_of(found.get("reason")), segment(about.get("kind")) or "object"
     count = _count(series.get("count") or found.get("count") or found.get("deprecatedCount"))
-    first = found.get("firstTimestamp") or found.get("deprecatedFirstTimestamp")
+    first = next((found[name] for name in FIRST_TIMES if found.get(name)), None)
     message = str(found.get("message") or found.get("note") or "")[:TEXT_LENGTH]
     source = _dict(found, "source") or _dict(found, "deprecatedSource")
     resource = path(

@@ -4,6 +4,7 @@ k8s_events receiver: the event is in attributes, its message in the body. k8sobj
 watched ones in `{type, object}`. Everything else (kubernetes-event-exporter, audit log, flags) is JSON in the body.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ Found = Mapping[str, Any]
 MOST_ITEMS: Final = 10_000
 # attributes of the k8s_events receiver -> the event's own field
 EVENT_ATTRIBUTES: Final = {"k8s.event.reason": "reason", "k8s.event.action": "action", "k8s.event.count": "count"}
+
+GO_TIME: Final = re.compile(r"(2[01]\d\d-\d\d-\d\d) (\d\d:\d\d:\d\d(?:\.\d{1,9})?) ([+-]\d\d)(\d\d)\b")
 
 
 def cluster_events(record: LogRecord, default_tenant: str, agents: Sequence[str]) -> list[Row]:
@@ -95,5 +98,12 @@ def _event_of_attributes(record: LogRecord) -> dict[str, Any]:
         "source": {"host": resource.get("k8s.node.name")},
         "message": record.body if isinstance(record.body, str) else "",
         "type": "Warning" if record.severity >= 13 else "Normal",
+        "firstTimestamp": _rfc3339(attributes.get("k8s.event.start_time")),
         "lastTimestamp": format_time(record.time) if EARLIEST <= record.time < LATEST else None,
     }
+
+
+def _rfc3339(value: Any) -> str | None:
+    """A time as Go prints it (`2026-03-02 14:00:00 +0000 UTC`), as the API writes it; None where it is none."""
+    found = GO_TIME.match(value) if isinstance(value, str) else None
+    return f"{found[1]}T{found[2]}{found[3]}:{found[4]}" if found else None

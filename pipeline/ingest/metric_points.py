@@ -24,6 +24,8 @@ from schemas.times import EARLIEST, LATEST
 Row = dict[str, Any]
 
 QUANTILES: Final = ((0.5, "p50"), (0.95, "p95"), (0.99, "p99"))
+PLACES: Final = ("k8s.pod.name", "host.name")  # of the resource: which of its processes counted
+INSTANCE: Final = "service.instance.id"  # of SDKs a new one at each start, so only where there is no other
 MOST_SERIES: Final = 50_000
 
 
@@ -96,8 +98,10 @@ def _since(before: Last | None, point: Distribution) -> tuple[int, ...] | None:
 
 
 def _labels(origin: Origin, attributes: dict[str, Any]) -> str | None:
-    pods = {name: value for name in ("k8s.pod.name", "host.name") if (value := origin.resource.get(name))}
-    found = {**pods, **attributes}
+    said = {name: value for name in PLACES if (value := origin.resource.get(name))}
+    if not said and (instance := origin.resource.get(INSTANCE)):  # Prometheus has no other name for a process
+        said = {INSTANCE: instance}
+    found = {**said, **attributes}
     if not found:
         return None
     text = json_text(found)
