@@ -21,6 +21,7 @@ from tests.builders import at
 from tests.otlp import RESOURCE, logs, otel_span, pairs, traces
 
 RECORD: Final = Path(__file__).with_name("collector") / "messages.json"
+WATCHED: Final = RECORD.with_name("watched_file.binpb")  # what it made of a line of a watched file
 OTHER_TRACE: Final = "11" * 16
 OTHER_RESOURCE: Final = {"service.name": "desk-agent", "k8s.cluster.name": "prod-us", "aftermath.tenant": "acme"}
 SECRET: Final = "Bearer " + "abcdef0123456789" * 2

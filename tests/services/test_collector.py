@@ -226,6 +226,8 @@ def test_a_file_that_is_watched_brings_maintenance_windows(
             file.write(WINDOW + "\n")
         wait_for_a_log(real_kafka)
     (message,) = [message for message, _ in found(real_kafka)]
+    if os.environ.get("UPDATE_GOLDEN"):
+        collector_input.WATCHED.write_bytes(message.value)
     ((record, row),) = collector_input.rows([(message.topic, message.value)])
     assert (record, row["kind"], row["event_id"]) == ("cluster_event", "maintenance", "mw-311")
     assert row["resource"] == "prod-eu/shop/statefulset/cart-db"
