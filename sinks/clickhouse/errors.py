@@ -22,7 +22,7 @@ VERDICTS: dict[int, Verdict] = {
     **dict.fromkeys((159, 198, 202, 203, 209, 210, 236, 241, 242, 243, 252, 285, 319, 425, 999), Verdict.TRANSIENT),
     **dict.fromkeys((6, 26, 27, 33, 38, 41, 53, 69, 70, 72, 117, 131, 349, 469), Verdict.BAD_ROW),
     **dict.fromkeys(
-        (8, 10, 16, 36, 43, 44, 46, 47, 48, 50, 60, 62, 73, 80, 81, 115, 164, 192, 193, 194, 497, 516),
+        (8, 10, 16, 36, 43, 44, 46, 47, 48, 50, 60, 62, 73, 80, 81, 115, 164, 192, 193, 194, 497, 516, 691),
         Verdict.BAD_SETUP,
     ),
 }
@@ -31,6 +31,7 @@ HINTS = {
     81: "run `aftermath setup` to create the database",
     164: "the user may only read; give AFTERMATH_CLICKHOUSE_USER one that may write",
     497: "grant the user of AFTERMATH_CLICKHOUSE_USER what it lacks",
+    691: "the database is older than this version: run `aftermath setup`",  # a word that its Enum does not have yet
     516: "check AFTERMATH_CLICKHOUSE_USER and AFTERMATH_CLICKHOUSE_PASSWORD",
 }
 

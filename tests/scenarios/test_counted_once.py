@@ -45,7 +45,10 @@ def twice(demo: Client, clickhouse: Database) -> Iterator[Client]:
     for table in tables(copy):
         copy.command(f"ALTER TABLE {table} MODIFY SETTING {NEVER_MERGED}")
         rows = f"SELECT * FROM {demo.database}.{table}"
-        again = [f"{rows} WHERE cityHash64(toString(tuple(*))) % {IN_OTHER_BATCHES} = {part}" for part in range(IN_OTHER_BATCHES)]
+        again = [
+            f"{rows} WHERE cityHash64(toString(tuple(*))) % {IN_OTHER_BATCHES} = {part}"
+            for part in range(IN_OTHER_BATCHES)
+        ]
         for sql in (rows, *again):
             copy.command(f"INSERT INTO {table} {sql} SETTINGS insert_deduplicate = 0")
     copy.command("INSERT INTO incidents SELECT * FROM incident_revisions SETTINGS insert_deduplicate = 0")

@@ -32,14 +32,18 @@ VERDICTS = {
 }
 # An availability is a share (%, or 0 to 1); a metric of what is left of something, in bytes say, is none.
 AVAILABILITY = """metric IN ('up', 'probe_success') OR (match(metric, '(?i)availability') AND unit IN ('%', '1', ''))"""
-# What an audit or check event speaks of. Words of a closed list, in its reason, message or labels.
-INTEGRITY = "integrity|checksum|corrupt|data.?loss|inconsisten|duplicate.?record|orphan"
-CONTENT = "unauthori[sz]ed|content|deface|publish|disclos"
+# What an audit or check event speaks of, in its reason or its message; the name of who did it says nothing of that.
+INTEGRITY = "integrity|checksum|corrupt|data.?loss|inconsisten|duplicate.?(record|row|key)|orphan(ed)?.?(record|row)"
+CONTENT = (
+    "unauthori[sz]ed.{0,30}(content|publi|post|page|text|script|image)"
+    "|(content|publication|post|page|text|script|image).{0,30}(not authori[sz]ed|injected|tampered)"
+    "|deface|disclos"
+)
 
 BROKE = Template(
     name="overview.broke",
     sql=f"""WITH {INCIDENT}
-SELECT title, severity, replaceAll(kind, '_', ' ') AS kind FROM i""",
+SELECT title, severity, replaceAll(toString(kind), '_', ' ') AS kind FROM i""",
     rests_on=(THE_INCIDENT,),
     say=lambda row: (f"{sentence(row['title'])} Recorded as {row['kind']}, {row['severity']}.",),
     missing=lambda _: ("What broke: not observed.",),
@@ -163,7 +167,7 @@ FIND_CHECKS = """SELECT DISTINCT event_id, event_time
 FROM cluster_events
 WHERE tenant = {tenant:String} AND kind = 'audit'
     AND (has({resources:Array(String)}, resource) OR startsWith(resource, {scope:String}))
-    AND match(concat(reason, ' ', message, ' ', labels), concat('(?i)', {words:String}))
+    AND match(concat(reason, ' ', replaceOne(message, actor, '')), concat('(?i)', {words:String}))
     AND event_time >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')
     AND event_time <= fromUnixTimestamp64Micro({until:Int64}, 'UTC')
 ORDER BY event_time, event_id
@@ -178,7 +182,8 @@ def plan(case: Case) -> Iterable[Ask]:
     for item in found or [{"resource": "", "metric": ""}]:
         yield Ask(DOWNTIME, case.ask(resource=item["resource"], metric=item["metric"], per_mille=AVAILABLE))
     for template, words in ((DATA, INTEGRITY), (CONTENT_SEEN, CONTENT)):
-        events = case.reader.query(FIND_CHECKS, {**_where(case), "words": words, "scope": f"{case.scope or '-'}/"})
+        asked = {**_where(case), "since": _cause_at(case), "words": words, "scope": f"{case.scope or '-'}/"}
+        events = case.reader.query(FIND_CHECKS, asked)
         for event_id in [item["event_id"] for item in events] or [""]:
             yield Ask(template, case.ask(event_id=event_id))
 
@@ -191,6 +196,11 @@ def _where(case: Case) -> dict[str, object]:
         "since": case.started_at - HOUR,
         "until": until + HOUR,
     }
+
+
+def _cause_at(case: Case) -> int:
+    """What came before the cause is no part of what broke."""
+    return min(case.started_at, case.cause.event_time) if case.cause else case.started_at
 
 
 def has_availability(case: Case) -> bool:
