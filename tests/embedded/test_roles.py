@@ -1,6 +1,7 @@
 """deploy/clickhouse/roles.sql: it is SQL of this engine, and no table with a tenant is left without its policies.
 
-The embedded engine has no users; that the roles hold is shown on a server (tests/services/test_clickhouse_server.py).
+That the roles hold is shown on the engine (test_roles_enforced.py), and on a server where there is one
+(tests/services/test_clickhouse_server.py).
 """
 
 import re
