@@ -6,6 +6,7 @@ Quotas are read, but not counted here.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -65,7 +66,12 @@ def _profile(name: str, text: str) -> str:
 def run_as(role: str, profile: str, folder: Path, roles: Sequence[str], statements: Sequence[str]) -> list[str]:
     """The answer of each statement as JSON lines, or `Code: N...` where it was refused."""
     config = folder.parent / "users.xml"
-    config.write_text(users_xml(roles, role, profile, config))
+    return run(users_xml(roles, role, profile, config), config, folder, statements)
+
+
+def run(configuration: str, config: Path, folder: Path, statements: Sequence[str]) -> list[str]:
+    """The same with any configuration of the engine, which is written to `config`."""
+    config.write_text(configuration)
     done = subprocess.run(
         [sys.executable, "-m", "tests.embedded.engine_as", str(folder), str(config)],
         input=json.dumps(statements),
@@ -91,7 +97,8 @@ def main(folder: str, config: str) -> None:
             answers.append(bytes(found.bytes()).decode())
         except RuntimeError as error:
             answers.append(re.sub(r"(?s)^.*?(Code: \d+)", r"\1", str(error)))
-    print(json.dumps(answers))
+    print(json.dumps(answers), flush=True)
+    os._exit(0)  # an engine with replicated tables does not end by itself
 
 
 if __name__ == "__main__":
