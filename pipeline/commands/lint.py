@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reports.incident import plain
-from reports.lint import SHIPPED, Finding, lint, load_rules
+from reports.lint import MARKDOWN, SHIPPED, Finding, lint, load_rules
 from schemas.errors import UsageError
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 1 where anything was found."""
     rules = load_rules(args.words or SHIPPED)
-    return max(print_findings(path, lint(read_text(path), rules)) for path in args.files)
+    return max(
+        print_findings(path, lint(read_text(path), rules, is_markdown=path.suffix.lower() in MARKDOWN))
+        for path in args.files
+    )
 
 
 def read_text(path: Path) -> str:
