@@ -67,6 +67,12 @@ def parser() -> argparse.ArgumentParser:
     replay = commands.add_parser("replay", help="stored events through today's detectors, into a set of its own")
     replay.add_argument("--from", dest="since", required=True, metavar="T", help="append time, as 2026-03-02T14:00:00Z")
     replay.add_argument("--to", dest="until", required=True, metavar="T", help="until then, excluded")
+    replay.add_argument(
+        "--source",
+        choices=("tables", "kafka"),
+        default="tables",
+        help="the raw tables (default), or the topics on Kafka",
+    )
     replay.add_argument("--limits", type=Path, metavar="FILE", help="limits.yml in force; default: the configured one")
     replay.add_argument("--out", type=Path, metavar="DIR", help="writes signals, incidents and revisions (.jsonl)")
     replay.add_argument(
