@@ -10,12 +10,14 @@ from typing import Any, Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from pipeline.core.panes import NEVER
 from pipeline.stages.base import Stage
 from pipeline.stages.batching import BatchingStage
 from pipeline.stages.correlate import Correlate
 from pipeline.stages.detect import Detect
 from pipeline.stages.notify import Notify
 from pipeline.stages.saving import SavingStage
+from schemas.times import MICROS
 
 # name -> labels, what it means. Names that end in _total are counters since the worker began.
 METRICS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
@@ -34,8 +36,15 @@ METRICS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     ),
     "aftermath_unaccounted_messages": (("stage",), "Messages read less the five outcomes: must be 0 at rest."),
     "aftermath_dead_letters_total": (("stage", "reason"), "Messages that could not be read, by reason."),
+    "aftermath_late_total": (("stage", "source"), "Rows that came when their pane was closed, by partition."),
+    "aftermath_newest_event_seconds": (("stage", "source"), "Event time of the newest row taken, in Unix time."),
+    "aftermath_clock_ahead_seconds": (
+        ("stage", "source"),
+        "The most by which a row of the newest fetch was ahead of its append time; below 0 is a delay.",
+    ),
     "aftermath_rows_ahead_total": (("stage", "topic"), "Rows more than a minute ahead of their append time: a clock."),
     "aftermath_operator_seconds_total": (("stage",), "Seconds spent in detectors or in correlation."),
+    "aftermath_detector_seconds_total": (("stage", "detector"), "Of these, seconds spent in each detector."),
     "aftermath_open_incidents": (("stage",), "Open incidents of the tenants in its partitions."),
     "aftermath_writes_total": (("stage", "table"), "Batches that ClickHouse accepted."),
     "aftermath_write_retries_total": (("stage",), "Batches that ClickHouse did not take yet, and that went once more."),
@@ -46,6 +55,7 @@ METRICS: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "aftermath_pages_not_sent_total": (("reason",), "Pages held or dropped by routing, by reason: silenced, ..."),
     "aftermath_snapshot_age_seconds": (("stage",), "Since the oldest of its partitions' newest snapshots was whole."),
     "aftermath_snapshot_bytes": (("stage",), "Size of the newest snapshots of its partitions."),
+    "aftermath_state_bytes": (("stage", "source"), "What is remembered of a partition, as it was encoded last."),
 }
 COUNTED: Final = frozenset({"detect", "ingest"})  # stages that say what became of each message
 
@@ -91,12 +101,15 @@ def _samples(stages: Mapping[str, Stage[Any]]) -> Iterator[Sample]:
             for reason, number in list(stage.not_sent.items()):
                 yield "aftermath_pages_not_sent_total", (reason,), number
         if isinstance(stage, Detect):
-            for topic, number in stage.rows_ahead().items():
-                yield "aftermath_rows_ahead_total", (name, topic), number
+            yield from _of_sources(name, stage)
         if isinstance(stage, Correlate):
             yield "aftermath_open_incidents", (name,), stage.open_incidents()
         if isinstance(stage, SavingStage):
             yield "aftermath_operator_seconds_total", (name,), stage.operator_seconds
+            for detector, seconds in list(stage.spent.seconds.items()):
+                yield "aftermath_detector_seconds_total", (name, detector), seconds
+            for source, size in stage.state_bytes().items():
+                yield "aftermath_state_bytes", (name, source), size
         if isinstance(stage, SavingStage) and (saved := stage.saved()):
             yield "aftermath_snapshot_age_seconds", (name,), max(age for age, _ in saved)
             yield "aftermath_snapshot_bytes", (name,), sum(size for _, size in saved)
@@ -114,6 +127,8 @@ def _of_any(name: str, stage: Stage[Any]) -> Iterator[Sample]:
     yield "aftermath_in_flight_bytes", (name,), stage.consumer.in_flight_bytes if stage.app is not None else 0
     yield "aftermath_waiting", (name,), bool(stage.waiting_on)
     yield "aftermath_failed", (name,), stage.error is not None
+    for reason, number in list(stage.dead_letters.items()):
+        yield "aftermath_dead_letters_total", (name, str(reason)), number
 
 
 def _of_outcomes(name: str, stage: Stage[Any]) -> Iterator[Sample]:
@@ -123,8 +138,18 @@ def _of_outcomes(name: str, stage: Stage[Any]) -> Iterator[Sample]:
             accounted += number
             yield "aftermath_messages_total", (name, topic, str(outcome)), number
     yield "aftermath_unaccounted_messages", (name,), stage.progress.messages - accounted
-    for reason, number in list(stage.dead_letters.items()):
-        yield "aftermath_dead_letters_total", (name, str(reason)), number
+
+
+def _of_sources(name: str, stage: Detect) -> Iterator[Sample]:
+    for topic, number in stage.rows_ahead().items():
+        yield "aftermath_rows_ahead_total", (name, topic), number
+    for source, number in list(stage.late.items()):
+        yield "aftermath_late_total", (name, source), number
+    for source, operator in stage.heard().items():
+        if operator.newest_event > NEVER:
+            yield "aftermath_newest_event_seconds", (name, source), operator.newest_event / MICROS
+        if operator.clock_ahead is not None:
+            yield "aftermath_clock_ahead_seconds", (name, source), operator.clock_ahead / MICROS
 
 
 def not_alive(stages: Mapping[str, Stage[Any]]) -> list[str]:

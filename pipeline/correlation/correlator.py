@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.core.limits import Limits
+from pipeline.core.spent import Spent
 from pipeline.core.used import Used
 from pipeline.correlation import build_failure, build_session, life
 from pipeline.correlation.build_failure import Surroundings
@@ -54,7 +55,7 @@ FROM_USAGE: tuple[Any, ...] = (
 class Correlator:
     """What is known of one tenant. Its incidents have revision 0: the operator, which knows the log, numbers them."""
 
-    def __init__(self, tenant: str, pane_size: int, limits: Limits) -> None:
+    def __init__(self, tenant: str, pane_size: int, limits: Limits, spent: Spent | None = None) -> None:
         self.tenant = tenant
         self.pane_size = pane_size
         self.limits = limits
@@ -71,6 +72,7 @@ class Correlator:
         self.watches = Watches()
         self.unseen = 0.0  # how many of the sources that tell of changes are silent; only a copy runs ahead without one
         self._watched: list[Watched] = []
+        self._spent = spent or Spent()  # shared with twins and tenants
 
     @property
     def next_due(self) -> int | None:
@@ -145,18 +147,22 @@ class Correlator:
         for action in actions:
             self.topology.see(action.target)
             self._actions.append(action)
-        limits = self.limits.in_force(pane)
+        limits, spend = self.limits.in_force(pane), self._spent.call
         for module, memory in zip(FROM_USAGE, self._used, strict=True):
-            signals += module.detect(used, pane, self.pane_size, memory, limits)
+            signals += spend(module, module.detect, used, pane, self.pane_size, memory, limits)
             if module is silence and not used and any(isinstance(row, Heard | Fact) for row in rows):
-                signals += silence.judge(self.tenant, pane, self.pane_size, memory, limits)
-        signals += careless_change.detect(
-            actions, self._changes, self._windows, self._is_own_effect, pane, self.pane_size, self._staged, limits
+                signals += spend(silence, silence.judge, self.tenant, pane, self.pane_size, memory, limits)
+        signals += spend(
+            careless_change, careless_change.detect,
+            actions, self._changes, self._windows, self._is_own_effect, pane, self.pane_size, self._staged, limits,
+        )  # fmt: skip
+        signals += spend(
+            unmatched_change, unmatched_change.detect,
+            (actions, facts), self._actions, self._changes, is_effect_of, pane, self.pane_size, self._unmatched, limits,
+        )  # fmt: skip
+        signals += spend(
+            repeated_run, repeated_run.detect, failed, used.table, pane, self.pane_size, self._runs, limits
         )
-        signals += unmatched_change.detect(
-            (actions, facts), self._actions, self._changes, is_effect_of, pane, self.pane_size, self._unmatched, limits
-        )
-        signals += repeated_run.detect(failed, used.table, pane, self.pane_size, self._runs, limits)
         for signal in sorted(signals, key=lambda s: (s.window_start, s.window_end, s.type, s.signal_id)):
             self.cases.route(signal, now, self._is_another)
         heard = [row for row in rows if isinstance(row, Heard)]

@@ -16,6 +16,7 @@ from typing import Any
 from pipeline.core.limits import Limits
 from pipeline.core.merge import PaneMerge
 from pipeline.core.panes import NEVER, TimeRules
+from pipeline.core.spent import Spent
 from pipeline.correlation import build_gap
 from pipeline.correlation.board import Board, Posting
 from pipeline.correlation.correlator import Correlator
@@ -50,9 +51,10 @@ class Tenants:
     stands still for as long as the copy lives. So running ahead costs what happens, not what is known.
     """
 
-    def __init__(self, rules: TimeRules, limits: Limits, firm: "Tenants | None" = None) -> None:
+    def __init__(self, rules: TimeRules, limits: Limits, spent: Spent, firm: "Tenants | None" = None) -> None:
         self.rules = rules
         self.limits = limits
+        self._spent = spent
         self.upto: int = firm.upto if firm else NEVER  # the pane it has reached
         self._below: Mapping[str, Correlator] = firm._own if firm else {}
         self._own: dict[str, Correlator] = {}
@@ -120,13 +122,14 @@ class Tenants:
         """The other way."""
         self.upto = saved["upto"]
         for tenant, found in saved["tenants"].items():
-            self._own[tenant] = Correlator(tenant, self.rules.pane, self.limits)
+            self._own[tenant] = Correlator(tenant, self.rules.pane, self.limits, self._spent)
             self._own[tenant].restore(found)
 
     def _correlator(self, tenant: str) -> Correlator:
         if tenant not in self._own:
             below = self._below.get(tenant)
-            self._own[tenant] = below.twin() if below else Correlator(tenant, self.rules.pane, self.limits)
+            fresh = Correlator(tenant, self.rules.pane, self.limits, self._spent) if below is None else below.twin()
+            self._own[tenant] = fresh
         self._own[tenant].unseen = self.unseen
         return self._own[tenant]
 
@@ -167,6 +170,7 @@ class CorrelateOperator:
         rules: TimeRules | None = None,
         *,
         posts_facts: bool = False,
+        spent: Spent | None = None,
     ) -> None:
         self.rules = rules or TimeRules()
         self.limits = limits or Limits()
@@ -175,7 +179,8 @@ class CorrelateOperator:
                 f"a pane of {self.rules.pane} microseconds: revision numbers need panes of whole seconds; choose one"
             )
         self._merge = PaneMerge(sources)
-        self._firm = Tenants(self.rules, self.limits)
+        self._spent = spent or Spent()
+        self._firm = Tenants(self.rules, self.limits, self._spent)
         self._copy: Tenants | None = None
         self._pending: dict[str, Incident] = {}  # what the copy found and has not said
         self._furthest = NEVER  # pane up to which anything provisional was said
@@ -338,7 +343,7 @@ class CorrelateOperator:
         if upto <= self._merge.applied:
             return []
         if self._copy is None:
-            self._copy = Tenants(self.rules, self.limits, self._firm)
+            self._copy = Tenants(self.rules, self.limits, self._spent, self._firm)
             self._pending.clear()
         self._copy.unseen = sum(self._merge.silent_part(topic) for topic in TELL_OF_CHANGES)
         if upto <= self._copy.upto:

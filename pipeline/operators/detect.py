@@ -5,7 +5,7 @@ marker to every partition of `signals.v1`.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,10 +18,11 @@ from pipeline.core.limits import Limits
 from pipeline.core.memory import KeepsItself
 from pipeline.core.observed import actions_of, late_actions_of
 from pipeline.core.observed_memory import ObservedMemory
-from pipeline.core.panes import NEVER, Closed, Judged, Panes, Part, TimeRules
+from pipeline.core.panes import NEVER, Closed, Judged, Mask, Panes, Part, TimeRules
 from pipeline.core.reduce import facts_of, usage_in
 from pipeline.core.rows import Rows, with_sessions
 from pipeline.core.sessions import SessionIndex
+from pipeline.core.spent import Spent
 from pipeline.detectors import (
     context_overload,
     failed_run,
@@ -38,12 +39,10 @@ from pipeline.detectors import (
 from schemas.codecs import Decoded
 from schemas.errors import Outcome
 from schemas.events import TOPIC_RECORDS
-from schemas.signals import Marker, Reduced, Row, Signal, stable_hash
+from schemas.signals import Marker, Reduced, Row, stable_hash
 from schemas.times import MINUTE
 from schemas.topics import source_name
 from sinks.redaction import redact_rows
-
-Detector = Callable[[Rows, Any, Limits], list[Signal]]
 
 # every detector that needs one session or one resource; a test finds one that is missing here
 DETECTORS: dict[str, tuple[Any, ...]] = {
@@ -94,6 +93,7 @@ class DetectOperator:
         signal_partitions: int,
         limits: Limits | None = None,
         rules: TimeRules | None = None,
+        spent: Spent | None = None,
     ) -> None:
         self.record = TOPIC_RECORDS[topic]
         self.source = source_name(topic, partition)
@@ -103,11 +103,14 @@ class DetectOperator:
         self.rules = rules or TimeRules()
         self.panes = Panes(self.record, self.rules)
         self.sessions = SessionIndex()
-        self._detectors = [(module.detect, module.fresh(self.sessions)) for module in DETECTORS[self.record]]
+        self._detectors = [(module, module.fresh(self.sessions)) for module in DETECTORS[self.record]]
         self._observed = ObservedMemory(self.sessions)
         self._hearing = Hearing()
         self._marked_upto = NEVER
+        self._spent = spent or Spent()
         self.ahead = 0  # rows far ahead of their append time, since the operator was made
+        self.newest_event = NEVER  # event time of the newest row that is not far ahead
+        self.clock_ahead: int | None = None  # the most by which a row of the newest batch is ahead of its append time
         self._whole_from: int | None = None  # panes before this are not whole (cold start in the middle of a log)
 
     def starts_at(self, offset: int, ingest_time: int) -> None:
@@ -159,7 +162,9 @@ class DetectOperator:
 
     def _count(self, judged: Judged, decoded: Decoded) -> Counter[Outcome]:
         late = int(judged.late.sum())
-        self.ahead += int((judged.late & ~judged.carried).sum())
+        far_ahead = judged.late & ~judged.carried
+        self.ahead += int(far_ahead.sum())
+        self._see_times(judged, far_ahead)
         unused = 0
         if self.record == "cluster_event":
             plain = (pl.col("kind") == "kubernetes") & (pl.col("severity") == "normal") & ~pl.lit(judged.is_late)
@@ -173,6 +178,12 @@ class DetectOperator:
                 Outcome.FAILED: 0,
             }
         )
+
+    def _see_times(self, judged: Judged, far_ahead: Mask) -> None:
+        if judged.frame.height:
+            event_time = judged.frame["event_time"].to_numpy()
+            self.clock_ahead = int((event_time - judged.frame["ingest_time"].to_numpy()).max())
+            self.newest_event = int(event_time.max(initial=self.newest_event, where=~far_ahead))
 
     def _messages(self, closed: Closed) -> list[tuple[int, Reduced | Marker]]:
         spans = _spans(closed.on_time, self.rules.pane, self.limits.changes)
@@ -215,8 +226,9 @@ class DetectOperator:
         elif self.record == "metric_point":
             out += [(heard.pane, heard) for heard in heard_in(rows, self._hearing)]
         limits = self.limits.in_force(int(rows.ints("pane")[0]))
-        for detect, memory in self._detectors:
-            out += [(signal.detected_at - size, signal) for signal in detect(rows, memory, limits)]
+        for module, memory in self._detectors:
+            found = self._spent.call(module, module.detect, rows, memory, limits)
+            out += [(signal.detected_at - size, signal) for signal in found]
         if self.record == "agent_span":
             self.sessions.expire(newest)
         for memory in self._own_memories():

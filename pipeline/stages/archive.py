@@ -52,6 +52,7 @@ class Archive(BatchingStage[Lateness]):
             for record in self.journal.set_aside(element)
         ]
         if letters:
+            self._count_dead_letter(Reason.CRASHES, len(letters))
             await self.send_dead_letters(letters)
         return effect
 

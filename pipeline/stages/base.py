@@ -307,8 +307,8 @@ class Stage(ABC, Generic[Memory]):
         counts = self.counters.setdefault(topic, dict.fromkeys(Outcome, 0))
         counts[outcome] += number
 
-    def _count_dead_letter(self, reason: Reason) -> None:
-        self.dead_letters[reason] = self.dead_letters.get(reason, 0) + 1
+    def _count_dead_letter(self, reason: Reason, number: int = 1) -> None:
+        self.dead_letters[reason] = self.dead_letters.get(reason, 0) + number
 
     # -- how it is
 

@@ -153,6 +153,7 @@ class BatchingStage(Stage[Memory]):
         """Refused rows as dead letters, and wait until Kafka has them."""
         if parts[0][0].topic == DEAD_LETTERS.name:
             return  # it is one already: a dead letter of a dead letter would never end
+        self._count_dead_letter(Reason.WRONG_TYPE, len(refused))
         await self.send_dead_letters(await asyncio.to_thread(dead_letters, self.name, table, parts, refused))
 
     async def send_dead_letters(self, messages: Sequence[Outgoing]) -> None:

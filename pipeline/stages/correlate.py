@@ -82,7 +82,7 @@ class Correlate(SavingStage[CorrelateOperator]):
             await self._publisher.close()
 
     def fresh(self, topic: str, partition: int) -> CorrelateOperator:
-        return CorrelateOperator(SOURCES, self._limits.limits, self._rules, posts_facts=True)
+        return CorrelateOperator(SOURCES, self._limits.limits, self._rules, posts_facts=True, spent=self.spent)
 
     def operator(self, memory: CorrelateOperator) -> Operator:
         return memory

@@ -64,6 +64,7 @@ class Detect(SavingStage[Partition]):
         self._publisher: Publisher | None = None
         self._unframing = Unframing(settings)
         self._ticked: dict[tuple[str, int], int] = {}
+        self.late: Counter[str] = Counter()  # rows by source, since the stage began
 
     @property
     def publisher(self) -> Publisher:
@@ -86,7 +87,7 @@ class Detect(SavingStage[Partition]):
 
     def fresh(self, topic: str, partition: int) -> Partition:
         operator = DetectOperator(
-            topic, partition, uuid.uuid4().hex[:12], SIGNALS.partitions, self._limits.limits, self._rules
+            topic, partition, uuid.uuid4().hex[:12], SIGNALS.partitions, self._limits.limits, self._rules, self.spent
         )
         return Partition(operator, RejectedWatch(source_name(topic, partition)))
 
@@ -104,6 +105,10 @@ class Detect(SavingStage[Partition]):
             partition.operator.limits = await self._limits.current()
         parts = await asyncio.to_thread(self.journal.guard, element, lambda part: self._read(partition, part))
         return await self.publisher.send([message for part in parts for message in part])
+
+    def heard(self) -> dict[str, DetectOperator]:
+        """Its partitions that were read, by name, for what they know of time; any thread may ask."""
+        return {source_name(*place): memory.operator for place, memory in list(self._memories.items())}
 
     def rows_ahead(self) -> dict[str, int]:
         """Rows whose event time was far ahead of their append time, by topic; any thread may ask."""
@@ -125,6 +130,7 @@ class Detect(SavingStage[Partition]):
         self.operator_seconds += monotonic() - began
         for outcome, number in detected.counts.items():
             self._count(element.topic, Outcome(outcome), number)
+        self.late[partition.operator.source] += detected.counts[Outcome.LATE]
         messages = [
             Outgoing(
                 SIGNALS.name,

@@ -18,6 +18,7 @@ from faust.types import TP
 
 from pipeline.clock import monotonic
 from pipeline.core.plain import StateError, Written
+from pipeline.core.spent import Spent
 from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.operators.state import Operator, dump, load, version
@@ -27,7 +28,7 @@ from pipeline.stages.base import Fail, Stage
 from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.read_back import read_partitions
 from pipeline.transport import Restore, Restored
-from schemas.topics import SNAPSHOTS
+from schemas.topics import SNAPSHOTS, source_name
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Task:
     took: float = 0.0
     offset: int = -1  # of the newest snapshot
     size: int = 0  # of it, in bytes
+    state: int = 0  # bytes of the state as it was encoded last, be it in Kafka or not
     written_at: float | None = None  # when it was whole in Kafka
     writing: asyncio.Task[None] | None = None
     written: Written = field(default_factory=Written)
@@ -72,6 +74,7 @@ class SavingStage(Stage[Memory]):
         super().__init__(settings, fail)
         self._saves: dict[tuple[str, int], Task] = {}
         self.operator_seconds = 0.0  # in operators since the stage began
+        self.spent = Spent(monotonic)  # of it, by detector
 
     @abstractmethod
     def fresh(self, topic: str, partition: int) -> Memory:
@@ -152,6 +155,10 @@ class SavingStage(Stage[Memory]):
             (now - task.written_at, task.size) for task in list(self._saves.values()) if task.written_at is not None
         ]
 
+    def state_bytes(self) -> dict[str, int]:
+        """Partition -> bytes of its state as it was encoded last; any thread may ask."""
+        return {source_name(*place): task.state for place, task in list(self._saves.items()) if task.state}
+
     async def start(self) -> None:
         await super().start()
         self.run_beside(self._save_when_idle(), "snapshots")
@@ -196,6 +203,7 @@ class SavingStage(Stage[Memory]):
         began = monotonic()
         operator = self.operator(self._memories[topic, partition])
         encoded = await asyncio.to_thread(_encode, operator, task, offset)
+        task.state = sum(len(chunk) for _, chunk in encoded.chunks)
         task.saved_at = monotonic()
         task.took = task.saved_at - began
 

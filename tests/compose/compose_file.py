@@ -46,6 +46,12 @@ def workers() -> dict[str, dict[str, Any]]:
     return found
 
 
+def environment(service: Mapping[str, Any]) -> dict[str, str]:
+    """What a service is told."""
+    found: dict[str, str] = service.get("environment", {})
+    return found
+
+
 def _interpolated(value: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(value, dict):
         return {name: _interpolated(item, variables) for name, item in value.items()}

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -19,6 +18,7 @@ from tests.compose.compose_file import (
     ONE_SHOT,
     ROOT,
     MissingVariableError,
+    environment,
     example,
     filled_in,
     services,
@@ -42,11 +42,6 @@ def compose_client() -> list[str]:
 
 def setting_names() -> set[str]:
     return {f"AFTERMATH_{name.upper()}" for name in Settings.model_fields}
-
-
-def environment(service: dict[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = service.get("environment", {})
-    return found
 
 
 @pytest.mark.parametrize("profiles", [[], ["demo"], ["otlp"], ["demo", "otlp"]])
