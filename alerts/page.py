@@ -118,6 +118,7 @@ def _lines(incident: Incident) -> Iterator[tuple[str, str]]:
     yield "where", incident.scope or ""
     yield "hit", _few([hit.resource for hit in incident.blast_radius])
     yield "since", _since(incident)
+    yield "severity", _severity(incident)
     yield "cause", _cause(incident)
     yield "not final", "provisional: a source has not spoken yet" if incident.provisional else ""
     yield "agent", " ".join(filter(None, (incident.agent_id, incident.agent_version)))
@@ -128,6 +129,12 @@ def _lines(incident: Incident) -> Iterator[tuple[str, str]]:
         calls = f"{number_text(burned.calls_percent_of_expected)}% of the calls needed"
         yield "burned", f"{calls}, {number_text(burned.unplanned_tokens)} unplanned tokens"
     yield "in short", incident.summary
+
+
+def _severity(incident: Incident) -> str:
+    """Why it is another one than was told first; nothing where it never changed."""
+    step = incident.newest_step("severity")
+    return f"{step.shows} (at {format_time(step.at)})" if step else ""
 
 
 def _cause(incident: Incident) -> str:

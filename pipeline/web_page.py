@@ -29,7 +29,8 @@ from web.server import Page
 log = logging.getLogger(__name__)
 
 LIMITS_SECONDS: Final = 30.0  # how old the budgets may be
-MOST_LINES: Final = 20  # of one look, half a second: more nobody reads
+LOOK_SECONDS: Final = 0.1  # so long a message waits for others before the pages are told
+MOST_LINES: Final = 20  # of one look: more nobody reads
 LOCAL: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -96,7 +97,7 @@ class WebPage:
 
     def _listen(self) -> None:
         try:
-            follower = Follower(self._connection, (SIGNALS, INCIDENTS), since=None)
+            follower = Follower(self._connection, (SIGNALS, INCIDENTS), since=None, wait=LOOK_SECONDS)
         except AftermathError as error:
             log.warning("the live page hears nothing: %s", error)
             return

@@ -47,6 +47,7 @@ def render(incident: Incident, width: int = 100, what_if: WhatIf | None = None) 
     lines += [*textwrap.wrap(plain(incident.title), width), ""]
     rows: list[tuple[str, list[str]]] = [
         ("When", [_when(incident)]),
+        ("Severity", _severity(incident)),
         ("Before", _before(incident)),
         ("Whose", _whose(incident)),
         ("What broke", _broke(incident)),
@@ -133,6 +134,12 @@ def _when(incident: Incident) -> str:
         f"since {clock(incident.started_at)}, detected {clock(incident.detected_at)} "
         f"({format_span(incident.detected_at - incident.started_at)} later){lasted}"
     )
+
+
+def _severity(incident: Incident) -> list[str]:
+    """Why it is another one than what was said first."""
+    step = incident.newest_step("severity")
+    return [f"{step.shows}, at {clock(step.at)}"] if step else []
 
 
 def _broke(incident: Incident) -> list[str]:

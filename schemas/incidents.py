@@ -166,7 +166,7 @@ class Transition(Part):
     """One step in the life of an incident; `incident_id` is the other one of a merge or of a successor."""
 
     at: int
-    type: Literal["opened", "resolved", "reopened", "merged", "continued"]
+    type: Literal["opened", "resolved", "reopened", "merged", "continued", "severity"]
     shows: str
     incident_id: str | None = None
 
@@ -217,6 +217,10 @@ class Incident(Part):
     followed_by: str | None = None
     merged_into: str | None = None
     transitions: tuple[Transition, ...] = ()
+
+    def newest_step(self, kind: str) -> Transition | None:
+        """The newest step of this type in its life; None where there was none."""
+        return next((step for step in reversed(self.transitions) if step.type == kind), None)
 
     @field_serializer(*TIME_FIELDS)
     def _time(self, value: int | None) -> str | None:

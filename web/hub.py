@@ -16,6 +16,11 @@ class Hub:
         self._readers: set[asyncio.Queue[dict[str, Any]]] = set()
         self._loop = asyncio.get_running_loop()
 
+    @property
+    def readers(self) -> int:
+        """How many look now."""
+        return len(self._readers)
+
     def publish(self, event: dict[str, Any]) -> None:
         """To all who look now."""
         for reader in self._readers:

@@ -23,6 +23,7 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "kind": incident.kind,
         "status": incident.status,
         "severity": incident.severity,
+        "severity_change": _severity_change(incident),
         "scope": incident.scope,
         "owner": incident.owner,
         "agent_id": incident.agent_id,
@@ -70,6 +71,11 @@ def incident_json(incident: Incident) -> dict[str, Any]:
         "blast_radius": [{"resource": item.resource, "distance": item.distance} for item in incident.blast_radius],
         "do_first": first_steps(incident),
     }
+
+
+def _severity_change(incident: Incident) -> dict[str, Any] | None:
+    step = incident.newest_step("severity")
+    return {"shows": step.shows, "at_ms": step.at // 1000} if step else None
 
 
 def held_json(control: Control) -> dict[str, Any]:

@@ -1,8 +1,4 @@
-"""What the page asks ClickHouse, as JSON-ready rows. Times are Unix milliseconds of event time.
-
-A window with more than `MOST_MARKS` calls comes in buckets, so that a day of a hundred thousand rows is a few hundred
-marks; the page asks again when it zooms in.
-"""
+"""What the page asks ClickHouse, as JSON-ready rows. Times are Unix milliseconds of event time."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -14,7 +10,6 @@ from reports.postmortem.sections.prevention import SECTION
 from reports.roundup.drift import move_of
 from reports.roundup.sections.metrics import LEAST_CALLS
 from schemas.controls import Control
-from schemas.errors import AftermathError
 from schemas.incidents import Incident
 from schemas.times import MINUTE, parse_time
 from sinks.clickhouse import incidents as stored
@@ -22,16 +17,13 @@ from sinks.clickhouse.client import Client
 from web.marks import LIST_FIELDS, held_json, incident_json
 
 MOST_INCIDENTS: Final = 50
-MOST_MARKS: Final = 3_000
-BUCKETS: Final = 600
-MOST_SERIES: Final = 8
 MOST_ROWS: Final = 5_000  # of a list
+MOST_READS: Final = 30
 MOST_AGENTS: Final = 100
 Budget = Callable[[str, str], int | None]  # tenant, agent -> tokens it may use in a UTC day; None: not limited
 BEFORE, AFTER = 10 * MINUTE, 5 * MINUTE  # around an incident
 BURN_MINUTES: Final = 60
 DRIFT_DAYS: Final = 7
-FACT_KINDS: Final = ("maintenance", "freeze", "flag", "quota", "deploy", "scale", "config")
 
 
 def latest(client: Client) -> int:
@@ -46,7 +38,7 @@ def overview(client: Client, now: int, clock: int, budget: Budget) -> dict[str, 
     Microseconds. Of a recording `now` is the newest that was counted; controls are people's, and end by the clock.
     """
     incidents = stored.newest(client, MOST_INCIDENTS)
-    is_open = stored.newest(client, MOST_INCIDENTS, only_open=True)
+    is_open = stored.loudest(client, MOST_INCIDENTS)
     return {
         "now": now // 1000,
         "open": [_listed(incident) for incident in is_open],
@@ -86,9 +78,20 @@ def incident(client: Client, incident_id: str) -> dict[str, Any]:
     return {
         "incident": incident_json(found),
         "timeline": client.query(TIMELINE, key | {"most": MOST_ROWS}),
+        "timeline_count": int(client.query(TIMELINE_COUNT, key)[0]["rows"]),
         "pages": client.query(PAGES_OF, key),
+        "read": _read(client, found),
         "window": [(begin - BEFORE) // 1000, (end + AFTER) // 1000],
     }
+
+
+def _read(client: Client, found: Incident) -> list[dict[str, Any]] | None:
+    """What the session that is held responsible had read when it acted; None where no session's action decided it."""
+    first = found.attribution.ranked[0] if found.attribution.ranked else None
+    if first is None or first.kind != "agent_action" or found.attribution.verdict not in ("agent", "shared"):
+        return None
+    values = {"tenant": found.tenant, "session": first.session_id, "decided": first.event_time, "most": MOST_READS}
+    return client.query(READS, values)
 
 
 def prevention(client: Client, incident_id: str) -> dict[str, Any]:
@@ -102,54 +105,6 @@ def postmortem(client: Client, incident_id: str) -> str:
     """The postmortem of the newest revision, as HTML."""
     found = stored.by_id(client, incident_id)
     return FORMATS["html"].render(build(client, found.incident_id, found.revision))
-
-
-def lanes(client: Client, incident_id: str, begin: int, end: int) -> dict[str, Any]:
-    """What the lanes of an incident show from `begin` to `end`, milliseconds."""
-    found = stored.by_id(client, incident_id)
-    if end <= begin:
-        raise AftermathError("The end of the window must come after its begin.")
-    sessions = sorted({*found.session_ids, *(c.session_id for c in found.attribution.ranked if c.session_id)})
-    resources = sorted(
-        {item.resource for item in found.blast_radius}
-        | {item.resource for item in found.evidence if item.resource}
-        | {candidate.resource for candidate in found.attribution.ranked if candidate.resource}
-    )
-    window: dict[str, Any] = {
-        "tenant": found.tenant,
-        "sessions": sessions,
-        "agent": found.agent_id or "",
-        "resources": resources,
-        "scope": found.scope or "",
-        "began": found.started_at // 1000,
-        "begin": begin,
-        "end": end,
-        "step": max(1, (end - begin) // BUCKETS),
-    }
-    return {
-        "calls": _calls(client, window),
-        "events": client.query(EVENTS, window | {"most": MOST_MARKS}),
-        "facts": client.query(FACTS, window | {"kinds": list(FACT_KINDS), "most": MOST_MARKS}),
-        "series": _series(client, window),
-    }
-
-
-def _calls(client: Client, window: dict[str, Any]) -> dict[str, Any]:
-    number = int(
-        client.query(f"SELECT count() AS calls FROM agent_traces FINAL WHERE {OF_SESSIONS}", window)[0]["calls"]
-    )
-    if number > MOST_MARKS:
-        return {
-            "count": number,
-            "buckets": client.query(CALL_BUCKETS, window),
-            "rows": client.query(WRITES, window | {"most": MOST_MARKS}),
-        }
-    return {"count": number, "buckets": [], "rows": client.query(CALLS, window)}
-
-
-def _series(client: Client, window: dict[str, Any]) -> list[dict[str, Any]]:
-    """The metrics of these resources that differ most from before the incident, each in at most BUCKETS points."""
-    return client.query(SERIES, window | {"most": MOST_SERIES})
 
 
 def agent(client: Client, tenant: str, agent_id: str, now: int) -> dict[str, Any]:
@@ -207,13 +162,6 @@ def held(client: Client, now: int) -> list[dict[str, Any]]:
 
 
 MS: Final = "toUnixTimestamp64Milli({})"
-BEGAN: Final = "coalesce(start_time, event_time - toIntervalMillisecond(duration_ms))"
-SINCE: Final = "toDateTime64({begin:Int64} / 1000, 6, 'UTC')"
-UNTIL: Final = "toDateTime64({end:Int64} / 1000, 6, 'UTC')"
-OF_SESSIONS: Final = (
-    "tenant = {tenant:String} AND has({sessions:Array(String)}, session_id)"
-    f" AND event_time >= {SINCE} AND event_time < {UNTIL}"
-)
 NOW: Final = "fromUnixTimestamp64Micro({now:Int64}, 'UTC')"
 
 USED: Final = "input_tokens - cached_input_tokens + output_tokens"
@@ -238,41 +186,21 @@ FROM notifications FINAL WHERE at > {NOW} - INTERVAL 1 DAY ORDER BY at DESC, ded
 PAGES_OF: Final = f"""
 SELECT {MS.format("at")} AS at_ms, rule, mode, transition, receiver, state, detail FROM notifications FINAL
 WHERE tenant = {{tenant:String}} AND incident_id = {{id:String}} ORDER BY at, dedup_key LIMIT 100"""
+READS: Final = f"""
+SELECT if(target = '', tool_name, concat(tool_name, ' of ', target)) AS what, {MS.format("max(event_time)")} AS at_ms, count() AS times,
+    countIf(status = 'error') AS errors
+FROM agent_traces FINAL
+WHERE tenant = {{tenant:String}} AND session_id = {{session:String}} AND event_time <= fromUnixTimestamp64Micro({{decided:Int64}}, 'UTC')
+    AND operation IN ('execute_tool', 'retrieval') AND access IN ('', 'read')
+GROUP BY what ORDER BY at_ms DESC, what LIMIT {{most:UInt32}}"""
 TIMELINE: Final = f"""
 SELECT {MS.format("event_time")} AS at_ms, type, resource, agent_id, session_id, shows, event_id, topic, partition, offset
-FROM incident_timeline FINAL WHERE tenant = {{tenant:String}} AND incident_id = {{id:String}}
-ORDER BY event_time, type, event_id LIMIT {{most:UInt32}}"""
-CALL_COLUMNS: Final = f"""
-SELECT {MS.format(BEGAN)} AS at_ms, {MS.format("event_time")} AS end_ms, operation, tool_name, access, target, status, agent_id, span_id,
-    input_tokens, output_tokens, left(tool_args, 300) AS args, left(summary, 400) AS believed"""
-CALLS: Final = f"{CALL_COLUMNS} FROM agent_traces FINAL WHERE {OF_SESSIONS} ORDER BY event_time, span_id"
-WRITES: Final = f"{CALL_COLUMNS} FROM agent_traces FINAL WHERE {OF_SESSIONS} AND access NOT IN ('', 'read') ORDER BY event_time, span_id LIMIT {{most:UInt32}}"
-CALL_BUCKETS: Final = f"""
-SELECT intDiv({MS.format("event_time")}, {{step:Int64}}) * {{step:Int64}} AS at_ms, count() AS calls, countIf(status = 'error') AS errors,
-    countIf(access NOT IN ('', 'read')) AS writes, sum(input_tokens + output_tokens) AS tokens
-FROM agent_traces FINAL WHERE {OF_SESSIONS} GROUP BY at_ms ORDER BY at_ms"""
-NEAR: Final = "tenant = {tenant:String} AND (has({resources:Array(String)}, resource) OR ({scope:String} != '' AND startsWith(resource, concat({scope:String}, '/'))))"
-EVENTS: Final = f"""
-SELECT {MS.format("event_time")} AS at_ms, event_id, resource, kind, reason, severity, actor, actor_kind, count, left(message, 300) AS message
-FROM cluster_events FINAL WHERE {NEAR} AND event_time >= {SINCE} AND event_time < {UNTIL} AND kind != 'dependency'
-ORDER BY event_time, event_id LIMIT {{most:UInt32}}"""
-FACTS: Final = f"""
-SELECT event_id, resource, kind, value, source, left(message, 300) AS message,
-    {MS.format("coalesce(valid_from, event_time)")} AS from_ms, if(valid_until IS NULL, NULL, {MS.format("assumeNotNull(valid_until)")}) AS until_ms,
-    {MS.format("coalesce(published_time, event_time)")} AS published_ms
-FROM cluster_events FINAL WHERE {NEAR} AND has({{kinds:Array(String)}}, kind) AND coalesce(valid_from, event_time) < {UNTIL}
-    AND coalesce(valid_until, {UNTIL}) >= {SINCE} AND event_time >= {SINCE} - INTERVAL 7 DAY
-ORDER BY from_ms, event_id LIMIT {{most:UInt32}}"""
-SERIES: Final = f"""
-SELECT resource, metric, any(unit) AS unit, groupArray(at_ms) AS times, groupArray(value) AS points,
-    abs(avgIf(value, at_ms >= {{began:Int64}}) - avgIf(value, at_ms < {{began:Int64}}))
-        / (stddevPopIf(value, at_ms < {{began:Int64}}) + abs(avgIf(value, at_ms < {{began:Int64}})) / 1000 + 1e-9) AS moved
 FROM (
-    SELECT resource, metric, any(unit) AS unit, intDiv({MS.format("event_time")}, {{step:Int64}}) * {{step:Int64}} AS at_ms, avg(value) AS value
-    FROM system_metrics FINAL
-    WHERE tenant = {{tenant:String}} AND has({{resources:Array(String)}}, resource) AND event_time >= {SINCE} AND event_time < {UNTIL}
-    GROUP BY resource, metric, at_ms ORDER BY resource, metric, at_ms
-) GROUP BY resource, metric HAVING length(points) > 1 ORDER BY if(isNaN(moved), 0, moved) DESC, resource, metric LIMIT {{most:UInt32}}"""
+    SELECT * FROM incident_timeline FINAL WHERE tenant = {{tenant:String}} AND incident_id = {{id:String}}
+    ORDER BY type IN ('signal', 'symptom'), event_time, event_id LIMIT {{most:UInt32}}
+) ORDER BY event_time, type, event_id"""  # of too many the signals that came last are left out, and no change
+TIMELINE_COUNT: Final = """
+SELECT count() AS rows FROM incident_timeline FINAL WHERE tenant = {tenant:String} AND incident_id = {id:String}"""
 BY_MINUTE: Final = f"""
 SELECT {MS.format("toDateTime64(toStartOfMinute(pane), 3)")} AS at_ms, sum(calls) AS calls, sum(errors) AS errors,
     sum(input_tokens - cached_input_tokens + output_tokens) AS tokens

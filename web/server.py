@@ -15,6 +15,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote
@@ -27,7 +28,7 @@ from schemas.errors import AftermathError, DependencyError, UsageError
 from schemas.times import MINUTE
 from sinks.clickhouse.client import Client
 from sinks.clickhouse.errors import ClickHouseError
-from web import reading
+from web import lanes, reading
 from web.access import HEADERS, guarded
 from web.holding import asked
 from web.hub import Hub
@@ -80,7 +81,7 @@ class Page:
         board: Board,
         budget: reading.Budget,
     ) -> None:
-        self._connect, self._hub, self._now, self._board, self._budget = connect, hub, now, board, budget
+        self._connect, self.hub, self._now, self._board, self._budget = connect, hub, now, board, budget
         self._client: Client | None = None
         self._turn = asyncio.Lock()  # one query at a time: a page must never slow the database of the pipeline down
         self.application = web.Application(middlewares=[guarded(token, hosts)])
@@ -128,7 +129,7 @@ class Page:
             raise web.HTTPServiceUnavailable(text=str(error)) from None
         for control in given:
             line = f"{control.about}: {control.action} by {control.author}: {control.reason}"
-            self._hub.publish({"type": "control", "line": line})
+            self.hub.publish({"type": "control", "line": line})
         return web.json_response({"given": len(given)})
 
     def _give(self, body: Any) -> list[Control]:
@@ -146,7 +147,7 @@ class Page:
             begin, end = int(request.query["from"]), int(request.query["to"])
         except (KeyError, ValueError):
             raise web.HTTPBadRequest(text="Say from and to, in Unix milliseconds.") from None
-        return await self._answer(lambda client: reading.lanes(client, name, begin, end))
+        return await self._answer(lambda client: lanes.lanes(client, name, begin, end))
 
     async def _prevention(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
@@ -190,14 +191,16 @@ class Page:
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
-        async with self._hub.reader() as events:
-            await response.prepare(request)
-            await response.write(b"retry: 2000\n\n")
-            while True:
-                try:
-                    async with asyncio.timeout(BEAT_SECONDS):
-                        event = await events.get()
-                except TimeoutError:
-                    await response.write(b": still here\n\n")
-                else:
-                    await response.write(b"data: " + orjson.dumps(event) + b"\n\n")
+        with suppress(ConnectionResetError):  # a reader that leaves is no fault; the next write finds it gone
+            async with self.hub.reader() as events:
+                await response.prepare(request)
+                await response.write(b"retry: 2000\n\n")
+                while True:
+                    try:
+                        async with asyncio.timeout(BEAT_SECONDS):
+                            event = await events.get()
+                    except TimeoutError:
+                        await response.write(b": still here\n\n")
+                    else:
+                        await response.write(b"data: " + orjson.dumps(event) + b"\n\n")
+        return response

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import orjson
 
 from pipeline.core.limits import Limits
-from pipeline.correlation import candidates
+from pipeline.correlation import candidates, severity
 from pipeline.correlation.attribution import Judged, judge
 from pipeline.correlation.candidates import Cause
 from pipeline.correlation.case import Case, failed_names, node_failed_first, unknown_since
@@ -59,7 +59,7 @@ def build(case: Case, now: int, around: Surroundings) -> Incident:
         tenant=case.tenant,
         kind="agent_caused_failure" if is_agent else "infrastructure_failure",
         status=case.status,
-        severity="critical" if case.strong else "warning",
+        severity=severity.of_failure(case),
         scope=_scope(case, judged),
         agent_id=action.agent_id if action else None,
         agent_version=action.agent_version if action else None,
@@ -114,7 +114,7 @@ def _title(case: Case, judged: Judged, topology: Topology) -> str:
         first = judged.responsible[0]
         who = first.action.agent_id if first.action else None
         lag = format_span(max(0, case.started_at - first.event_time))
-        did = f"{who}: {first.shows}" if who else first.shows
+        did = f"{who}: {candidates.name_action(first.action)}" if first.action else first.shows
         other = " (one of two likely causes)" if judged.attribution.verdict == "shared" else ""
         return f"{failed} failed {lag} after {did}{other}"
     node = next((name_of(r) for r in sorted(case.symptoms) if kind_of(r) == "node"), None)

@@ -3,16 +3,15 @@
 from typing import Any
 
 from pipeline.core.limits import Limits
+from pipeline.correlation import severity
 from pipeline.correlation.case import BETWEEN, Case
 from schemas.incidents import (
-    SEVERITIES,
     Attribution,
     Candidate,
     Exhaustion,
     GovernanceGap,
     Incident,
     Kind,
-    Severity,
 )
 from schemas.resources import name_of
 from schemas.times import MICROS, format_span
@@ -24,7 +23,6 @@ EXHAUSTING = {  # what is said of an agent, by the family of its newest signal
     "version_regression": "got worse with its new version",
     "context_overload": "runs out of context",
 }
-MANY_TOKENS = 1_000_000  # unplanned tokens from which a loop or burn is critical
 DOES = {  # what an agent does, by the type of its loop
     "feedback_loop.retry_storm": "tries {tools}{on} again and fails",
     "feedback_loop.no_tool": "says the same and calls no tool",
@@ -56,7 +54,7 @@ def build(case: Case, now: int, limits: Limits) -> Incident:
         tenant=case.tenant,
         kind=kind,
         status=case.status,
-        severity=_severity(case, kind, waste),
+        severity=severity.of_session(case, kind, waste),
         scope=(loop.scope if loop else None) or case.opened_by.scope,
         agent_id=case.agent_id,
         agent_version=case.agent_version,
@@ -122,12 +120,6 @@ def _kind(case: Case) -> Kind:
     if "feedback_loop" in families:
         return "feedback_loop"
     return "resource_exhaustion" if families & EXHAUSTING.keys() else "governance_breach"
-
-
-def _severity(case: Case, kind: Kind, waste: Exhaustion | None) -> Severity:
-    if kind == "feedback_loop" and waste is not None and waste.unplanned_tokens >= MANY_TOKENS:
-        return SEVERITIES[2]
-    return SEVERITIES[0] if all(signal.severity == "info" for signal in case.newest.values()) else SEVERITIES[1]
 
 
 def _title(case: Case, kind: Kind, resource: str | None, waste: Exhaustion | None) -> str:

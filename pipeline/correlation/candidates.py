@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import orjson
+
 from pipeline.correlation.factors import USUAL, Effect, factors, weight
 from pipeline.correlation.topology import Topology
 from schemas.incidents import Verdict
@@ -17,6 +19,7 @@ SAME_CHANGE = 3 * MINUTE  # a scale or deploy event this soon after an action on
 LEAST = 0.00002  # weights below this are not listed
 FAILED_CALL = 0.3  # a call that failed may have done something all the same
 PAPER_WORK = 0.05
+SHORT, MOST_NAMED = 30, 2  # characters of an argument, and arguments, that a title has room for
 BY_CONTROLLER = 0.5
 AMOUNTS = ("scale", "quota", "config", "flag")  # whose values may be amounts; those of a deploy are versions
 CHANGES = ("deploy", "scale", "config", "flag", "quota", "audit")
@@ -157,6 +160,27 @@ def describe_action(action: Action) -> str:
     where = f" on {kind_of(action.target)}/{name_of(action.target)}" if kind_of(action.target) else ""
     arguments = f" {action.tool_args[:80]}" if action.tool_args else ""
     return f"{action.tool_name or action.operation}{where}{arguments}"
+
+
+def name_action(action: Action) -> str:
+    """`kubernetes.scale on deployment/cart (replicas 24)`: as short as a title must be.
+
+    Of its arguments at most two, plain ones that are short, and none that the target says already.
+    """
+    where = f" on {kind_of(action.target)}/{name_of(action.target)}" if kind_of(action.target) else ""
+    try:
+        arguments = orjson.loads(action.tool_args or "{}")
+    except orjson.JSONDecodeError:  # cut, or no JSON: not for a title
+        arguments = {}
+    known = {*(action.target or "").split("/")}
+    shown = [
+        f"{name} {value if isinstance(value, str) else orjson.dumps(value).decode()}"
+        for name, value in (arguments.items() if isinstance(arguments, dict) else ())
+        if isinstance(value, str | int | float) and value not in known
+    ]
+    short = [text for text in shown if len(text) <= SHORT]
+    more = f" ({', '.join(short[:MOST_NAMED])})" if short else ""
+    return f"{action.tool_name or action.operation}{where}{more}"
 
 
 def describe_change(change: Fact) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.core.limits import Limits
 from pipeline.core.spent import Spent
 from pipeline.core.used import Used
-from pipeline.correlation import build_failure, build_session, life
+from pipeline.correlation import build_failure, build_session, life, severity
 from pipeline.correlation.build_failure import Surroundings
 from pipeline.correlation.candidates import CHANGES, LOOK_BACK_QUOTA, PAPER, is_effect_of
 from pipeline.correlation.case import Case
@@ -240,18 +240,23 @@ class Correlator:
 
     def _revision(self, case: Case, now: int) -> list[Incident]:
         """The incident as it stands, if it says anything new."""
-        limits = self.limits.in_force(now - self.pane_size)
-        if case.subject == "place":
-            around = Surroundings(self._actions, self._changes, self.ledger, self.topology, limits, self.unseen)
-            incident = build_failure.build(case, now, around)
-        else:
-            incident = build_session.build(case, now, limits)
+        incident, before = self._built(case, now), self.said.get(case.incident_id)
+        if before is not None and before.severity != incident.severity:
+            life.rate(case, before.severity, incident.severity, severity.reason(case, incident), now)
+            incident = incident.model_copy(update={"transitions": case.transitions})
         said = compact_json(incident.model_dump(mode="json", exclude={"revision", "updated_at"}))
         if said == case.said:
             return []
         case.said = said
         self.said[case.incident_id] = incident
         return [incident]
+
+    def _built(self, case: Case, now: int) -> Incident:
+        limits = self.limits.in_force(now - self.pane_size)
+        if case.subject == "place":
+            around = Surroundings(self._actions, self._changes, self.ledger, self.topology, limits, self.unseen)
+            return build_failure.build(case, now, around)
+        return build_session.build(case, now, limits)
 
 
 def _oldest(change: Fact, now: int) -> int:

@@ -7,16 +7,16 @@
                  continue                      open -> resolved for good: too old, or what fails now has a cause of its
                                                own (flare_up.py); what goes on is a new one, linked
 
-Updates are revisions of an open incident. An acknowledgement changes no state: people say it on `oncall.v1`
-(schemas.oncall.Acknowledgement, one an incident, the newest wins), and readers put it beside the incident; what
-correlate finds is a function of the log of events alone.
+Updates are revisions of an open incident; one that changes its severity says why. An acknowledgement changes no state:
+people say it on `oncall.v1` (schemas.oncall.Acknowledgement, one an incident, the newest wins), and readers put it
+beside the incident; what correlate finds is a function of the log of events alone.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pipeline.correlation.case import REOPENS_WITHIN, Case, unknown_since
-from schemas.incidents import Transition
+from schemas.incidents import Severity, Transition
 from schemas.times import MINUTE, format_span
 
 OLDEST = 24 * 60 * MINUTE  # since it was opened; what still goes on then is another incident, which follows this one
@@ -71,6 +71,11 @@ def reopen(case: Case, at: int) -> None:
     ago = format_span(max(0, at - (case.resolved_at or at)))
     case.status, case.resolved_at, case.is_over = "open", None, False
     _add(case, Transition(at=at, type="reopened", shows=f"the same again, {ago} after it was resolved"))
+
+
+def rate(case: Case, before: Severity, now: Severity, why: str, at: int) -> None:
+    """Louder or quieter than what was said of it before."""
+    _add(case, Transition(at=at, type="severity", shows=f"{before} to {now}: {why}"))
 
 
 def merge(case: Case, into: Case, at: int) -> None:

@@ -39,6 +39,17 @@ def newest(client: Client, limit: int, *, only_open: bool = False) -> list[Incid
     return _with_acknowledgements(client, [incident_of(row) for row in rows])
 
 
+def loudest(client: Client, limit: int) -> list[Incident]:
+    """What is open, by severity, then by whose it is, the newest first. Of too many the quiet are left out."""
+    rows = client.query(
+        """SELECT * FROM incidents FINAL WHERE status = 'open'
+        ORDER BY indexOf(['critical', 'warning', 'info'], severity), owner, started_at DESC, incident_id
+        LIMIT {limit:UInt32}""",
+        {"limit": limit},
+    )
+    return _with_acknowledgements(client, [incident_of(row) for row in rows])
+
+
 def detected_between(client: Client, since: int, until: int) -> list[Incident]:
     """Those that were detected from `since` on, before `until` (microseconds), oldest first; withdrawn ones too."""
     rows = client.query(

@@ -121,3 +121,34 @@ def test_held_is_the_newest_control_of_each_key_that_is_in_force(client: Client)
     found = held(client, NOW)
     assert sorted(one["about"] for one in found) == ["held", "held tool wp.write"]
     assert {one["until_ms"] for one in found} == {(NOW + 9 * MINUTE) // 1000, None}
+
+
+def test_what_is_open_comes_by_severity_and_owner_and_the_loud_are_never_left_out(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ones = [
+        ("a", "info", "shop", 3),
+        ("b", "critical", "web", 0),
+        ("c", "critical", "shop", 1),
+        ("d", "critical", "shop", 2),
+    ]
+    made = [
+        sample_incident(
+            {
+                "incident_id": name,
+                "severity": severity,
+                "owner": owner,
+                "status": "open",
+                "started_at": NOW + later * MINUTE,
+            }
+        )
+        for name, severity, owner, later in ones
+    ]
+    client.insert_frame("incidents", incident_frame(made), "open ones")
+    monkeypatch.setattr("web.reading.MOST_INCIDENTS", 3)
+    found = overview(client, NOW + DAY, NOW + DAY, lambda *_: None)
+    assert [(one["severity"], one["owner"], one["id"]) for one in found["open"]] == [
+        ("critical", "shop", "d"),
+        ("critical", "shop", "c"),
+        ("critical", "web", "b"),
+    ]

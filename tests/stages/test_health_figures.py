@@ -85,7 +85,12 @@ def loop() -> Iterator[Recording]:
 
 
 async def test_each_figure_tells_of_what_it_is_for(
-    kafka: Broker, settings: Settings, started: Start, loop: Recording, tmp_path: Path
+    kafka: Broker,
+    settings: Settings,
+    started: Start,
+    loop: Recording,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     errors: list[StageError] = []
     sink, chat = Poor(), HalfDeaf()
@@ -133,6 +138,11 @@ async def test_each_figure_tells_of_what_it_is_for(
     scrape()
     assert not any(name in seen for name in quiet), "at rest neither happens by itself"
 
+    assert archive.retries > 1
+    told = [line for line in caplog.messages if line.startswith("archive ")]
+    assert told == ["archive waits for its sink: ClickHouse is down", "archive goes on: its sink takes rows again"], (
+        "a line for each change of state, none for each try"
+    )
     source = f"{TRACES.name}/0"
     assert seen["aftermath_late_total"]["detect", source] == 2, "one too late, one an hour ahead"
     assert seen["aftermath_rows_ahead_total"]["detect", TRACES.name] == 1

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from pipeline.listening import Port
+from tests.stages.conftest import until
 from tests.web.serving import Board, budget
 from web.access import HEADERS
 from web.hub import AGAIN, MOST_WAITING, Hub
@@ -105,6 +106,18 @@ async def test_a_reader_that_is_slow_is_told_to_read_anew_and_holds_nobody_up() 
         hub.publish({"type": "line", "line": "more"})
         assert slow.get_nowait()["line"] == "more"
     hub.publish({"type": "line", "line": "to nobody"})
+
+
+async def test_a_reader_that_leaves_is_let_go_and_is_no_fault(
+    port: tuple[Port, Page], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("web.server.BEAT_SECONDS", 0.02)
+    made, page = port
+    async with aiohttp.ClientSession() as session, session.get(f"{made.url}/api/stream", headers=BEARER) as answer:
+        assert await answer.content.readline() == b"retry: 2000\n"
+        assert page.hub.readers == 1
+    await until(lambda: not page.hub.readers)
+    assert not [line for line in caplog.records if line.levelname == "ERROR"]
 
 
 async def test_what_another_thread_tells_arrives() -> None:

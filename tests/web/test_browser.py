@@ -2,9 +2,11 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
@@ -14,7 +16,8 @@ from pipeline.demo.story import story
 from pipeline.embedded import Database
 from reports.postmortem.build import build
 from reports.postmortem.formats import FORMATS
-from schemas.incidents import Incident
+from schemas.incidents import Incident, Transition
+from schemas.times import MINUTE
 from sinks.clickhouse import incidents as stored
 from sinks.clickhouse.client import Client
 from sinks.clickhouse.rows import incident_frame, timeline_frame
@@ -46,6 +49,20 @@ PAYLOADS = [
     for form in (form.replace("{{{}}}{{{{{}}}}}", "{{{}}}"),)
 ]
 CALLS = 100_000
+DAY = 24 * 60 * MINUTE
+AT_ONCE_MS = 150  # of CPU; what a person calls at once is 100, and here others share the caches
+LIVE_MS, TRIES = 2_000, 5  # on a machine where others are at work too, the best of some tries
+MANY_ROWS = (
+    "INSERT INTO agent_traces (event_time, start_time, tenant, span_id, session_id, agent_id, operation, status, input_tokens, offset)"
+    " SELECT {at}, at, '{tenant}', toString(number), '{session}', 'seo-agent', 'chat', if(number % 50 = 0, 'error', 'ok'), 1000,"
+    " 10000000 + number FROM numbers({calls})",
+    "INSERT INTO cluster_events (event_time, tenant, event_id, resource, kind, reason, severity, offset)"
+    " SELECT {at}, '{tenant}', concat('many-', toString(number)), '{scope}/pod/web', 'kubernetes', 'Unhealthy',"
+    " if(number % 50 = 0, 'warning', 'normal'), 10000000 + number FROM numbers({calls})",
+    "INSERT INTO incident_timeline (event_time, tenant, incident_id, type, resource, shows, event_id, revision)"
+    " SELECT {at}, '{tenant}', '{id}', 'signal', '{scope}/pod/web', concat('call ', toString(number)),"
+    " concat('many-', toString(number)), 1 FROM numbers({calls})",
+)
 # how many texts of tables and panels are wider than the panel around them
 CUT = """[...document.querySelectorAll('.panel')].filter(one => one.scrollWidth > one.clientWidth + 1).length"""
 
@@ -84,7 +101,11 @@ def _look(client: Client) -> Seen:
         seen.texts["overview"] = _main(page, "Before")
         _picture(page, "overview")
         for incident in found:
+            page.mouse.wheel(0, 3000)  # where the view before was read to
             seen.texts[incident.kind] = _incident(page, server, incident)
+            seen.numbers[f"{incident.kind} top"] = page.evaluate("scrollY")
+            seen.texts[f"{incident.kind} decisive"] = page.locator("canvas.wide").get_attribute("data-decisive") or ""
+            seen.numbers[f"{incident.kind} decisive"] = page.locator("tr.decisive").count()
             _picture(page, incident.kind)
             seen.texts[f"{incident.kind} prevention"] = _prevention(page)
         seen.texts["postmortem"] = _postmortem(page)
@@ -178,19 +199,41 @@ def _write(client: Client, incidents: list[Incident]) -> None:
 
 
 def _live(page: Page, server: Served, client: Client, incident: Incident, seen: Seen) -> None:
-    """A new revision is on the page that shows it, without a hand on the keyboard."""
+    """A new revision is on the page that shows it, without a hand on the keyboard, the row there sooner or later."""
     _incident(page, server, incident)
     expect(page.locator("#state")).to_have_text("live", timeout=20_000)
-    newer = incident.model_copy(update={"revision": incident.revision + 1, "title": "A revision that corrects it"})
-    _write(client, [newer])
-    began = page.evaluate("performance.now()")
-    event = {"type": "incident", "id": incident.incident_id, "revision": str(newer.revision), "status": newer.status}
-    server.hub.publish_from_thread([event, {"type": "line", "line": "14:30:00 a line of the tail"}])
-    expect(page.locator("h1")).to_contain_text("A revision that corrects it", timeout=10_000)
-    seen.numbers["live"] = page.evaluate("performance.now()") - began
-    seen.texts["lines"] = page.locator("#lines").inner_text()
-    seen.texts["marked"] = page.locator("h1").get_attribute("class") or ""
-    seen.texts["revised"] = page.locator(".revised").inner_text()
+    why = Transition(at=incident.updated_at, type="severity", shows="critical to info: nothing strong is left")
+    for number in range(1, 1 + TRIES):
+        title = f"Revision {number} that corrects it"
+        changes = {"revision": incident.revision + number, "title": title, "severity": "info", "transitions": (why,)}
+        newer = incident.model_copy(update=changes)
+        _write(client, [newer])
+        began = page.evaluate("performance.now()")
+        server.hub.publish_from_thread([_said(newer), {"type": "line", "line": "14:30:00 a line of the tail"}])
+        expect(page.locator("h1")).to_contain_text(title, timeout=20_000)
+        seen.numbers["live"] = min(page.evaluate("performance.now()") - began, seen.numbers.get("live", 1e9))
+        if number == 1:
+            seen.texts["lines"] = page.locator("#lines").inner_text()
+            seen.texts["marked"] = page.locator("h1").get_attribute("class") or ""
+            seen.texts["revised"] = page.locator(".revised").inner_text()
+            seen.texts["rated"] = page.locator("main .facts").inner_text()
+        if seen.numbers["live"] < LIVE_MS:
+            break
+    late = newer.model_copy(update={"revision": newer.revision + 1, "title": "Told before its row was there"})
+    with page.expect_response(lambda answer: answer.url.endswith(incident.incident_id)):
+        server.hub.publish_from_thread([_said(late)])
+    _write(client, [late])
+    expect(page.locator("h1")).to_contain_text(late.title, timeout=20_000)
+
+
+def _said(incident: Incident) -> dict[str, Any]:
+    """What the pages are told of a revision."""
+    return {
+        "type": "incident",
+        "id": incident.incident_id,
+        "revision": str(incident.revision),
+        "status": incident.status,
+    }
 
 
 def _hold(page: Page, server: Served, incident: Incident, seen: Seen) -> None:
@@ -255,26 +298,60 @@ def _hostile(page: Page, server: Served, client: Client, incident: Incident, see
 
 
 def _large(page: Page, server: Served, client: Client, incident: Incident, seen: Seen) -> None:
-    """A day of a hundred thousand calls."""
-    client.command(
-        "INSERT INTO agent_traces (event_time, start_time, tenant, span_id, session_id, agent_id, operation, status, input_tokens, offset)"
-        " SELECT fromUnixTimestamp64Micro(toInt64({from} + number * {step}), 'UTC') AS at, at, '{tenant}', toString(number), '{session}',"
-        " 'seo-agent', 'chat', if(number % 50 = 0, 'error', 'ok'), 1000, 10000000 + number FROM numbers({calls})".format(
-            **{"from": incident.started_at}, step=(incident.updated_at - incident.started_at) // CALLS, tenant=incident.tenant,
-            session=incident.session_ids[0], calls=CALLS,
-        )
-    )  # fmt: skip
-    with page.expect_response(lambda answer: f"{incident.incident_id}/lanes" in answer.url) as answered:
-        _incident(page, server, incident)
-    seen.numbers["bytes"] = len(answered.value.body())
-    calls = answered.value.json()["calls"]
-    seen.numbers["calls"], seen.numbers["buckets"] = calls["count"], len(calls["buckets"])
-    # the page's own drawing of them, once more and timed: a frame has 16 ms, a slow machine more
-    seen.numbers["draw"] = page.evaluate(
-        "() => { const began = performance.now(); dispatchEvent(new Event('resize'));"
-        " const canvas = document.querySelector('canvas.wide'); canvas.dispatchEvent(new KeyboardEvent('keydown', {key: '+'}));"
-        " return performance.now() - began; }"
-    )
+    """A day of a hundred thousand calls, as many events of its scope, and as many rows of its timeline."""
+    day = {"resolved_at": incident.started_at + DAY, "updated_at": incident.started_at + DAY}
+    whole = incident.model_copy(update=day | {"revision": incident.revision + 1})
+    _write(client, [whole])
+    values = {
+        "at": f"fromUnixTimestamp64Micro(toInt64({whole.started_at} + number * {DAY // CALLS}), 'UTC') AS at",
+        "tenant": whole.tenant,
+        "scope": whole.scope,
+        "session": whole.session_ids[0],
+        "id": whole.incident_id,
+        "calls": CALLS,
+    }
+    for statement in MANY_ROWS:
+        client.command(statement.format(**values))
+    with (
+        page.expect_response(lambda answer: f"{whole.incident_id}/lanes" in answer.url) as answered,
+        page.expect_response(lambda answer: answer.url.endswith(f"/api/incidents/{whole.incident_id}")) as found,
+    ):
+        _incident(page, server, whole)
+    seen.numbers["bytes"], seen.numbers["bytes of rows"] = len(answered.value.body()), len(found.value.body())
+    lanes = answered.value.json()
+    for name in ("calls", "events"):
+        seen.numbers[name], seen.numbers[f"{name} in buckets"] = lanes[name]["count"], len(lanes[name]["buckets"])
+    seen.numbers["rows"] = found.value.json()["timeline_count"]
+    seen.texts["rows"] = page.locator("main .tools", has_text="rows").last.inner_text()
+    _used(page, seen)
+
+
+def _used(page: Page, seen: Seen) -> None:
+    """What zooming, pointing and scrolling cost the page, in CPU of its thread: other work on the machine is not in it."""
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent() -> float:
+        return {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}["TaskDuration"]
+
+    def step(name: str, steps: list[Callable[[], None]]) -> None:
+        before = spent()
+        for do in steps:
+            do()
+            page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        seen.numbers[name] = 1000 * (spent() - before) / len(steps)
+
+    canvas = page.locator("canvas.wide")
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    canvas.focus()
+    step("zoom", [partial(page.keyboard.press, key) for key in "+++---"])
+    step("point", [partial(page.mouse.move, box["x"] + 230 + 40 * n, box["y"] + 40) for n in range(20)])
+    page.get_by_role("button", name="all ").last.click()
+    step("scroll", [partial(page.mouse.wheel, 0, 800)] * 10)
+    step("more", [page.get_by_role("button", name=" more").last.click] * 5)
+    print({name: round(seen.numbers[name], 1) for name in ("zoom", "point", "scroll", "more")}, "ms of CPU a step")
 
 
 def test_the_overview_says_what_is_open_who_burns_and_who_was_paged(seen: Seen) -> None:
@@ -295,7 +372,13 @@ def test_each_story_says_who_did_it_what_it_did_not_know_and_which_limit_was_mis
     loop = seen.texts["feedback_loop"]
     for said in ("1260% of the calls needed", "unplanned tokens", "step limit: none"):
         assert said in loop
+    assert "What it had read by 14:09:00" in failure
+    had_read = failure.split("What it had read by 14:09:00")[1].split("Which limit was missing")[0]
+    assert "metrics.query of prod-eu/checkout/deployment/cart" in had_read
+    assert "change-calendar" not in had_read, "what it never asked is not what it had read"
+    assert "how soon before, against what is usual" in failure, "factors are told in words"
     assert "Who did it: infrastructure" in seen.texts["infrastructure_failure"]
+    assert "What it had read" not in seen.texts["infrastructure_failure"]
     held = "Waiting for approval would have held kubernetes.scale at 14:09:00"
     assert held in seen.texts["agent_caused_failure prevention"]
     assert "would have stopped the session" in seen.texts["feedback_loop prevention"]
@@ -307,11 +390,24 @@ def test_each_story_says_who_did_it_what_it_did_not_know_and_which_limit_was_mis
     assert "step limit: none" in agent.split("Limits hit, and limits that were missing")[1]
 
 
+def test_the_decisive_line_is_drawn_where_a_change_decided_it_and_nowhere_else(seen: Seen) -> None:
+    assert (seen.texts["agent_caused_failure decisive"], seen.numbers["agent_caused_failure decisive"]) == ("yes", 1)
+    for kind in ("infrastructure_failure", "feedback_loop"):
+        assert (seen.texts[f"{kind} decisive"], seen.numbers[f"{kind} decisive"]) == ("no", 0)
+
+
+def test_a_view_begins_at_its_top(seen: Seen) -> None:
+    kinds = ("agent_caused_failure", "infrastructure_failure", "feedback_loop")
+    assert [seen.numbers[f"{kind} top"] for kind in kinds] == [0, 0, 0]
+
+
 def test_a_revision_is_on_the_page_within_two_seconds_and_marked(seen: Seen) -> None:
-    assert seen.numbers["live"] < 5_000  # 2 s on a machine that does nothing else
+    assert seen.numbers["live"] < LIVE_MS
     assert "changed" in seen.texts["marked"]
     assert "Revised at" in seen.texts["revised"]
-    assert "→ A revision that corrects it" in seen.texts["revised"], "what it replaces stands beside it"
+    assert "→ Revision 1 that corrects it" in seen.texts["revised"], "what it replaces stands beside it"
+    assert "severity: critical → info because of nothing strong is left" in seen.texts["revised"]
+    assert "critical to info: nothing strong is left, at 14:" in seen.texts["rated"]
     assert "a line of the tail" in seen.texts["lines"]
 
 
@@ -337,11 +433,16 @@ def test_nothing_failed_and_nothing_came_from_elsewhere(seen: Seen) -> None:
     assert seen.elsewhere == []
 
 
-def test_a_hundred_thousand_calls_come_as_buckets_and_are_drawn_at_once(seen: Seen) -> None:
-    assert seen.numbers["calls"] > CALLS
-    assert 100 < seen.numbers["buckets"] <= 601
+def test_a_day_of_a_hundred_thousand_rows_comes_as_buckets_and_stays_fluid(seen: Seen) -> None:
+    for name in ("calls", "events"):
+        assert seen.numbers[name] >= CALLS
+        assert 100 < seen.numbers[f"{name} in buckets"] <= 601
+    assert seen.numbers["rows"] > CALLS
+    assert "5,000 of 100,0" in seen.texts["rows"], "what is left out is said"
     assert seen.numbers["bytes"] < 1_000_000
-    assert seen.numbers["draw"] < 200
+    assert seen.numbers["bytes of rows"] < 2_000_000
+    for name in ("zoom", "point", "scroll", "more"):
+        assert seen.numbers[name] < AT_ONCE_MS, f"{name}: a person waits for that"
 
 
 def test_a_phone_shows_it_without_scrolling_sideways(seen: Seen) -> None:

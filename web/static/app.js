@@ -39,14 +39,14 @@ function incidentLink(incident) { return link("/incident/" + encodeURIComponent(
 
 // --- overview
 
-async function overview() {
+async function overviewView() {
   const found = await ask("/api/overview");
   const row = incident => make("tr", { "data-id": incident.id },
     cell(tag(incident.severity)), cell(`${day(incident.started_ms)} ${clock(incident.started_ms)}`, "t"),
     cell(incidentLink(incident)), cell(`${incident.verdict} ${percent(incident.probability)}${incident.provisional ? ", provisional" : ""}`),
     cell(incident.owner ?? incident.scope ?? "", "hide"), cell(incident.status === "open" ? "for " + span(Math.max(0, found.now - incident.started_ms)) : `${incident.status} ${incident.resolved_ms ? clock(incident.resolved_ms) : ""}`, "t"));
   const heads = ["severity", "since, UTC", "what", "who did it", "whose", "state"];
-  return [
+  const nodes = [
     make("h1", { text: found.open.length ? `${found.open.length} open` : "Nothing is open" }),
     make("div", { class: "panel" }, table(heads, found.open.map(row), "No open incidents.")),
     make("h2", { text: "Silent sources" }),
@@ -67,7 +67,11 @@ async function overview() {
     make("h2", { text: "Before" }),
     make("div", { class: "panel" }, table(heads, found.recent.map(row), "No earlier incidents.")),
   ];
+  return { nodes, shows: revisions([...found.open, ...found.recent]), stop() {} };
 }
+
+// Incident -> the revision that stands here. Numbers beyond what a browser's hold.
+function revisions(incidents) { return new Map(incidents.map(one => [one.id, BigInt(one.revision)])); }
 
 function agentPath(tenant, agent) { return `/agent/${encodeURIComponent(tenant)}/${encodeURIComponent(agent)}`; }
 function times(factor) { return (factor >= 10 ? whole(factor) : factor.toFixed(1)) + " x"; }
@@ -131,7 +135,7 @@ async function incidentView(id) {
   const facts = [["since", `${day(incident.started_ms)} ${clock(incident.started_ms)} UTC`], ["detected", `${clock(incident.detected_ms)}, ${span(Math.max(0, incident.detected_ms - incident.started_ms))} later`],
     [incident.status, incident.resolved_ms ? `${clock(incident.resolved_ms)}, lasted ${span(incident.resolved_ms - incident.started_ms)}` : "still going on"],
     ["agent", incident.agent_id && link(agentPath(incident.tenant, incident.agent_id), incident.agent_id + (incident.agent_version ? " " + incident.agent_version : ""))],
-    ["scope", incident.scope], ["owner", incident.owner], ["taken by", incident.acknowledged_by]].filter(([, value]) => value);
+    ["severity", incident.severity_change && `${incident.severity_change.shows}, at ${clock(incident.severity_change.at_ms)}`], ["scope", incident.scope], ["owner", incident.owner], ["taken by", incident.acknowledged_by]].filter(([, value]) => value);
   const waste = incident.waste, prevented = make("details", {}, make("summary", { text: "Replay the limits over what it did" })), path = encodeURIComponent(incident.id);
   canvas.setAttribute("aria-label", "Lanes of time; the same stands in the timeline below. Arrow keys move, plus and minus zoom, 0 shows all.");
   const nodes = [
@@ -145,8 +149,9 @@ async function incidentView(id) {
     make("div", { class: "grid" },
       panel("Who did it: " + incident.verdict + ", " + percent(incident.probability) + " sure", incident.ranked.length ? incident.ranked.map((one, index) => make("details", { open: index === 0 ? "" : null },
         make("summary", {}, make("b", { text: percent(one.probability) + " " }), `${one.shows} at ${clock(one.at_ms)}`),
-        table(["what speaks for it", "#"], Object.entries(one.factors).map(([factor, value]) => make("tr", {}, cell(factor.replaceAll("_", " ")), cell(number(value), "n"))), ""))) : [make("p", { class: "dim", text: "No change of an agent or a person explains it." })]),
+        table(["what speaks for it", "#from 0 to 1"], Object.entries(one.factors).map(([factor, value]) => make("tr", {}, cell(FACTORS[factor] ?? factor.replaceAll("_", " ")), cell(number(value), "n"))), ""))) : [make("p", { class: "dim", text: "No change of an agent or a person explains it." })]),
       panel("What the agent did not know", [table(["fact", "the agent", "ask"], incident.gaps.map(gap => make("tr", {}, cell(gap.shows, "long"), cell(make("span", { class: gap.class === "unknowable" || gap.class === "cannot_tell" ? "dim" : "warning", text: gap.says + (gap.read_ms ? " at " + clock(gap.read_ms) : "") })), cell(gap.source ?? "", "dim"))), "Nothing that held was missing, as far as its reads can be told.")]),
+      found.read ? panel("What it had read by " + clock(incident.ranked[0].at_ms), [table(["what", "newest, UTC", "#times", "#failed"], found.read.map(row => make("tr", {}, cell(row.what, "long"), cell(clock(row.at_ms), "t"), cell(whole(row.times), "n"), cell(row.errors ? make("span", { class: "warning", text: whole(row.errors) }) : "0", "n"))), "It had read nothing in this session before it acted.")]) : null,
       panel("Which limit was missing", [table(["component", "what happened", "limit"], incident.limits.map(gap => make("tr", {}, cell(gap.component), cell(gap.failure_point, "long"), cell(gap.gap))), "No limit was missing or passed.")]),
       waste ? panel("What it wasted", [make("p", {}, make("b", { text: `${Math.round(waste.calls_percent_of_expected)}% of the calls needed` }), `: ${whole(waste.needed_calls)} needed, ${whole(waste.calls)} made`),
         make("p", {}, make("b", { text: `${whole(waste.unplanned_tokens)} unplanned tokens` }), ` in ${span(waste.wall_time_seconds * 1000)}`)]) : null,
@@ -162,8 +167,12 @@ async function incidentView(id) {
     catch (error) { said.textContent = error.message; }
   }, { once: true });
   const lanes = new Lanes(canvas, tip, found, (from, to) => ask(`/api/incidents/${path}/lanes?from=${from}&to=${to}`));
-  return { nodes, incident, stop() { lanes.stop(); tip.hidden = true; } };
+  return { nodes, incident, shows: revisions([incident]), stop() { lanes.stop(); tip.hidden = true; } };
 }
+
+// Of each factor of pipeline/correlation/factors.py what it says.
+const FACTORS = { distance: "how near it is to what failed first", coverage: "how much of what failed it reaches", own: "whether what was changed failed itself",
+  lag: "how soon before, against what is usual", dose: "how large the change was", outcome: "whether its call went through", kind: "whether it changed more than paper", actor: "who did it: a controller only reacts", weight: "all together; 1 speaks neither for nor against", error_share: "share of its calls that failed" };
 
 function panel(title, content) { return make("section", { class: "panel" }, make("h2", { text: title }), content); }
 
@@ -182,10 +191,10 @@ function folded(rows) {
 }
 
 function timeline(found, incident) {
-  const body = make("tbody"), cause = incident.ranked[0], STEP = 200;
+  const body = make("tbody"), cause = decided(incident), STEP = 100;
   let next = 0, rows = folded(found.timeline);
   const more = make("button", { click: () => show() });
-  const all = make("button", { text: `all ${found.timeline.length} rows`, click: () => { rows = found.timeline; next = 0; body.replaceChildren(); all.hidden = true; show(); } });
+  const all = make("button", { text: `all ${whole(found.timeline.length)} rows`, click: () => { rows = found.timeline; next = 0; body.replaceChildren(); all.hidden = true; show(); } });
   all.hidden = rows.length === found.timeline.length;
   function show() {
     for (const row of rows.slice(next, next + STEP))
@@ -196,7 +205,7 @@ function timeline(found, incident) {
     more.textContent = `${rows.length - next} more`;
   }
   show();
-  return make("div", { class: "panel" }, make("div", { class: "tools" }, all), make("table", { class: "timeline" }, make("thead", {}, make("tr", {}, ["when", "", "what", "where"].map((text, at) => make("th", { text, scope: "col", class: at === 3 ? "hide" : null })))), body), more);
+  return make("div", { class: "panel" }, make("div", { class: "tools" }, all, found.timeline_count > found.timeline.length ? make("span", { class: "dim", text: `${whole(found.timeline.length)} of ${whole(found.timeline_count)} rows: the first signals, and all else` }) : null), make("table", { class: "timeline" }, make("thead", {}, make("tr", {}, ["when", "", "what", "where"].map((text, at) => make("th", { text, scope: "col", class: at === 3 ? "hide" : null })))), body), more);
 }
 
 // --- one agent
@@ -204,7 +213,7 @@ function timeline(found, incident) {
 async function agentView(tenant, id) {
   const found = await ask(`/api/agents/${encodeURIComponent(tenant)}/${encodeURIComponent(id)}`);
   const ages = found.minutes.map(row => Math.round((found.now - row.at_ms) / 60000)), tokens = found.minutes.map(row => row.tokens);
-  return [
+  const nodes = [
     make("h1", {}, found.agent_id, " ", make("span", { class: "dim", text: "of " + found.tenant })),
     holding(found.tenant, found.agent_id),
     make("div", { class: "panel" }, make("p", { class: "dim", text: "tokens a minute, the last hour" }), spark([ages, tokens])),
@@ -219,6 +228,7 @@ async function agentView(tenant, id) {
     make("h2", { text: "Its incidents" }),
     make("div", { class: "panel" }, table(["severity", "since, UTC", "what", "who did it", "state"], found.incidents.map(incident => make("tr", {}, cell(tag(incident.severity)), cell(`${day(incident.started_ms)} ${clock(incident.started_ms)}`, "t"), cell(incidentLink(incident)), cell(`${incident.verdict} ${percent(incident.probability)}`), cell(incident.status))), "None.")),
   ];
+  return { nodes, shows: revisions(found.incidents), stop() {} };
 }
 
 function driftRow(row) {
@@ -235,15 +245,15 @@ async function route(isAgain = false) {
   try {
     let made;
     if (kind === "incident" && id) made = await incidentView(decodeURIComponent(id));
-    else if (kind === "agent" && id && more) made = { nodes: await agentView(decodeURIComponent(id), decodeURIComponent(more)), stop() {} };
-    else made = { nodes: await overview(), stop() {} };
+    else if (kind === "agent" && id && more) made = await agentView(decodeURIComponent(id), decodeURIComponent(more));
+    else made = await overviewView();
     if (turn !== shown) { made.stop(); return; }
     const before = view.incident, at = scrollY;
     view.stop();
     view = { ...made, kind: kind || "", id: id ? decodeURIComponent(id) : "" };
     main.replaceChildren(...made.nodes.flat().filter(Boolean));
     document.title = (main.querySelector("h1")?.textContent ?? "") + " · Aftermath";
-    if (isAgain) { scrollTo(0, at); if (view.incident && before?.id === view.incident.id && before.revision !== view.incident.revision) revised(before, view.incident); } else main.focus();
+    if (isAgain) { scrollTo(0, at); if (view.incident && before?.id === view.incident.id && before.revision !== view.incident.revision) revised(before, view.incident); } else { scrollTo(0, 0); main.focus({ preventScroll: true }); }
   } catch (error) {
     if (turn === shown) main.replaceChildren(make("h1", { text: "This cannot be shown" }), make("p", { text: error.message }), make("button", { text: "Try again", click: () => route() }));
   }
@@ -253,16 +263,32 @@ async function route(isAgain = false) {
 const COMPARED = { title: "title", status: "state", severity: "severity", verdict: "who did it", probability: "how sure", provisional: "provisional", scope: "scope", owner: "owner", acknowledged_by: "taken by" };
 function revised(before, now) {
   const said = value => value === null || value === undefined ? "none" : typeof value === "number" ? percent(value) : String(value);
-  const changes = Object.entries(COMPARED).filter(([key]) => said(before[key]) !== said(now[key])).map(([key, word]) => make("li", {}, word + ": ", make("s", { class: "dim", text: said(before[key]) }), " → ", make("b", { text: said(now[key]) })));
+  const changes = Object.entries(COMPARED).filter(([key]) => said(before[key]) !== said(now[key])).map(([key, word]) => make("li", {}, word + ": ", make("s", { class: "dim", text: said(before[key]) }), " → ", make("b", { text: said(now[key]) }), key === "severity" && now.severity_change ? " because of " + now.severity_change.shows.replace(/^[^:]*: /, "") : ""));
   const heading = main.querySelector("h1");
   heading.classList.add("changed");
   heading.after(make("div", { class: "panel revised changed", role: "status" }, make("b", { text: `Revised at ${clock(now.updated_ms)}` }), changes.length ? make("ul", {}, changes) : " with more evidence; the verdict is the same"));
 }
 
-let soon = null;
-function refresh(milliseconds) {
-  clearTimeout(soon);
-  soon = setTimeout(() => { soon = null; route(true); }, milliseconds);
+// What was told and does not stand here yet: the row is in ClickHouse a moment after Kafka, so it asks until it is there.
+const AT_ONCE = 100, LONGEST = 5000, GIVE_UP = 60000;
+const told = new Map(); // incident -> { revision, at }
+let soon = null, pause = AT_ONCE, isAsking = false;
+
+function refresh() { // one at a time, and never put off by what comes next
+  pause = AT_ONCE;
+  if (soon === null && !isAsking) soon = setTimeout(askAgain, pause);
+}
+
+async function askAgain() {
+  soon = null; isAsking = true;
+  const asked = pause;
+  pause = LONGEST; // what is told meanwhile sets it back
+  await route(true);
+  isAsking = false;
+  for (const [id, one] of told)
+    if (Date.now() - one.at > GIVE_UP || (view.shows?.get(id) ?? -1n) >= one.revision || (view.kind === "incident" && view.id !== id)) told.delete(id);
+  if (pause === AT_ONCE) soon = setTimeout(askAgain, 2 * AT_ONCE);
+  else if (told.size) { pause = Math.min(LONGEST, 2 * asked); soon = setTimeout(askAgain, pause); }
 }
 
 function said(text) {
@@ -277,9 +303,11 @@ function listen() {
   stream.onmessage = event => {
     const happened = JSON.parse(event.data);
     if (happened.line) said(happened.line);
-    // ClickHouse has the rows a moment after Kafka
-    if (happened.type === "again" || (happened.type === "control" && view.kind === "")) refresh(900);
-    if (happened.type === "incident" && (view.kind === "" || view.id === happened.id || view.kind === "agent")) refresh(900);
+    if (happened.type === "again" || (happened.type === "control" && view.kind === "")) refresh();
+    if (happened.type === "incident" && (view.kind === "" || view.id === happened.id || view.kind === "agent")) {
+      told.set(happened.id, { revision: BigInt(happened.revision), at: Date.now() });
+      refresh();
+    }
   };
 }
 

@@ -1,6 +1,6 @@
 "use strict";
 // The lanes of an incident on a canvas: what the agent did, what held, what the cluster said, what metrics did, who was
-// told, on one axis of time. Marks that fall together are drawn once; a window with too many calls comes as buckets.
+// told, on one axis of time. Marks that fall together are drawn once; a window with too many calls or events comes as buckets.
 
 const LANE = 46, SERIES = 62, RIGHT = 18, TOP = 26, FACT = 20;
 let LEFT = 214; // where the labels end
@@ -240,9 +240,17 @@ class Lanes {
 
   events(y, tall) {
     const ink = this.ink, { events } = this.data;
-    this.label("cluster", y, `${events.length} events`);
+    this.label("cluster", y, `${events.count.toLocaleString("en")} events`);
     let free = 0;
-    for (const event of events) {
+    const most = Math.max(...events.buckets.map(one => one.events)), wide = Math.max(1, (this.width - LEFT - RIGHT) / 600);
+    for (const one of events.buckets) {
+      if (!this.sees(one.at_ms)) continue;
+      const high = Math.max(2, one.events / most * (tall - 12)), x = this.x(one.at_ms);
+      ink.fillStyle = this.colour(one.warnings ? "critical" : "dim");
+      ink.fillRect(x, y + tall - 4 - high, wide, high);
+      this.mark(x, y + tall / 2, tall / 2, `${clock(one.at_ms)}\n${one.events} events, ${one.warnings} warnings\nmostly ${one.most.join(", ")}`, x + wide);
+    }
+    for (const event of events.rows) {
       if (!this.sees(event.at_ms)) continue;
       const x = this.x(event.at_ms), bad = event.severity === "warning", middle = y + tall / 2;
       ink.fillStyle = this.colour(bad ? "critical" : "dim");
@@ -292,7 +300,8 @@ class Lanes {
 
   // From the change that decided it to the first symptom: the one line to see.
   decisive(where) {
-    const { incident, timeline } = this.found, cause = incident.ranked[0];
+    const { incident, timeline } = this.found, cause = decided(incident);
+    this.canvas.dataset.decisive = "no";
     if (!cause || !["agent_action", "deploy", "scale", "config", "flag"].includes(cause.kind)) return;
     const symptom = timeline.find(row => row.type === "symptom" && row.at_ms >= cause.at_ms);
     if (!symptom) return;
@@ -301,6 +310,7 @@ class Lanes {
     const to = [this.x(symptom.at_ms), where[moved ? moved.resource + " " + moved.metric : symptom.resource] ?? where.cluster];
     if (from[0] < LEFT || to[0] > this.width - RIGHT) return;
     const ink = this.ink, middle = (from[0] + to[0]) / 2;
+    this.canvas.dataset.decisive = "yes";
     ink.strokeStyle = this.colour("write"); ink.lineWidth = 2.5;
     ink.beginPath(); ink.moveTo(...from); ink.bezierCurveTo(middle, from[1], middle, to[1], ...to); ink.stroke();
     const turn = Math.atan2(to[1] - from[1], to[0] - from[0] || 1) * .4;
@@ -326,6 +336,8 @@ function callText(call) {
     call.args, call.believed && "believed: " + call.believed, tokens ? tokens.toLocaleString("en") + " tokens" : ""].filter(Boolean).join("\n");
 }
 
+// The change that the verdict rests on; null where none of the candidates is held responsible.
+function decided(incident) { return ["agent", "change", "shared"].includes(incident.verdict) ? incident.ranked[0] ?? null : null; }
 function clock(ms) { return new Date(ms).toISOString().slice(11, 19); }
 // UCUM writes what is counted in braces, and 1 for nothing.
 function unit(series) { return series.unit === "1" ? "" : String(series.unit ?? "").replace(/[{}]/g, ""); }

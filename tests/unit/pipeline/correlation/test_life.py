@@ -1,12 +1,17 @@
 """The life of an incident: storms, merges, what fails again, what never ends, and what was seen before."""
 
 import random
+import re
 from typing import Any
 
 import pytest
 
+from alerts.page import Pages
 from reports.incident import render
 from schemas.incidents import Incident
+from schemas.times import parse_time
+from sinks.clickhouse.rows import timeline_frame
+from tests.abuse.pages import notification_of
 from tests.builders import at, event, span
 from tests.scenario import incidents, replay
 
@@ -107,3 +112,64 @@ def test_what_was_seen_before_and_what_it_goes_on_from_stand_on_the_page() -> No
     )
     assert f"goes on in incident {second.incident_id}" in render(first)
     assert f"goes on from incident {first.incident_id}" in render(second)
+
+
+def test_a_change_of_severity_says_why_on_the_timeline_the_page_and_the_text() -> None:
+    cart = pod("prod/shop", "cart", 1)
+    rows = [failing(number, pod("prod/shop", f"svc-{number}", number), "Unhealthy") for number in range(5)]
+    rows += [failing(second, cart, "CrashLoopBackOff") for second in (60, 70)] + [span(120)]
+    first, *_, newest = replay(rows).outcomes.revisions
+    assert (first.severity, newest.severity) == ("warning", "critical")
+    assert first.newest_step("severity") is None
+    assert types(newest) == ["opened", "severity"], "once, though it stays critical"
+    step = newest.newest_step("severity")
+    assert step is not None
+    assert step.shows == "warning to critical: CrashLoopBackOff of cart-6996dd565b-00001"
+    assert at(60) < step.at < at(70)
+    told = [row for row in timeline_frame([newest]).to_dicts() if row["type"] == "severity"]
+    assert [(row["shows"], parse_time(row["event_time"])) for row in told] == [(step.shows, step.at)]
+    assert "  Severity      warning to critical: CrashLoopBackOff of cart-6996dd565b-00001, at 14:01:" in render(newest)
+    page = Pages().of(notification_of(newest), newest)
+    assert dict(page.lines)["severity"].startswith(f"{step.shows} (at 2026-03-02T14:01:")
+    assert "severity" not in dict(Pages().of(notification_of(first), first).lines)
+
+
+def test_a_loop_that_burns_on_becomes_critical_with_the_tokens_that_made_it_so() -> None:
+    rows = [
+        span(
+            2 * number,
+            span_id=f"s{number}",
+            tool_name="write",
+            tool_args="{}",
+            result_digest="same",
+            input_tokens=60_000,
+        )
+        for number in range(40)
+    ]
+    found = replay(rows).outcomes.revisions
+    assert {found[0].severity, found[-1].severity} == {"warning", "critical"}
+    step = found[-1].newest_step("severity")
+    assert step is not None
+    assert re.fullmatch(r"warning to critical: 1,\d{3},\d{3} unplanned tokens, critical from 1,000,000", step.shows)
+
+
+@pytest.mark.parametrize(
+    ("args", "shown"),
+    [
+        ('{"deployment":"cart","namespace":"checkout","replicas":24}', " (replicas 24)"),
+        ('{"replicas":24,"force":true,"wait":1.5}', " (replicas 24, force true)"),
+        ('{"manifest":"' + "x" * 400 + '","spec":{"replicas":24}}', ""),
+        ('{"replicas":24', ""),
+        ("[24]", ""),
+        ("", ""),
+    ],
+)
+def test_a_title_names_what_is_short_and_not_said_already(args: str, shown: str) -> None:
+    rows = [
+        span(0, tool_name="kubernetes.scale", tool_args=args, access="write", target="prod/checkout/deployment/cart"),
+        *(failing(second, pod("prod/checkout", "cart", 1), "CrashLoopBackOff") for second in (60, 70)),
+        span(100),
+    ]
+    (incident,) = incidents(rows)
+    assert incident.title.endswith(f"kubernetes.scale on deployment/cart{shown}")
+    assert "{" not in incident.title
