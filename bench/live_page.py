@@ -1,6 +1,6 @@
 """How long it takes until a person sees an incident: from the end of its pane to the row on the live page, in a browser.
 
-    python -m bench.live_page [--loops 10]
+    python -m bench.live_page [--incidents 10]
 
 `aftermath run --embedded --web` as it is shipped, and Chromium that looks at the overview; agents get stuck one after
 the other. What lateness and pane ask for by definition is not counted: an incident can be known when its pane has ended
@@ -103,7 +103,7 @@ def look(page: Page, link: str, loops: int, ended: threading.Event) -> list[tupl
 def main() -> None:
     """Print one table. Raises RuntimeError where an incident never came."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--loops", type=int, default=10)
+    arguments.add_argument("--incidents", type=int, default=10)
     args = arguments.parse_args()
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     ended = threading.Event()
@@ -123,19 +123,19 @@ def main() -> None:
                 link = re.search(r'"link": "(http[^"]+)"', log.read_text())
                 time.sleep(0.2)
             kafka = read_connection_file(Path(folder) / ".aftermath/demo.json").kafka
-            load = threading.Thread(target=publish, args=(kafka, args.loops, ended))
+            load = threading.Thread(target=publish, args=(kafka, args.incidents, ended))
             load.start()
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-                times = look(browser.new_page(), link[1], args.loops, ended)
+                times = look(browser.new_page(), link[1], args.incidents, ended)
                 browser.close()
             load.join()
         finally:
             ended.set()
             worker.terminate()
             worker.wait(60)
-    if len(times) < args.loops:
-        raise RuntimeError(f"{len(times)} of {args.loops} incidents were on the page; the machine is too busy")
+    if len(times) < args.incidents:
+        raise RuntimeError(f"{len(times)} of {args.incidents} incidents were on the page; the machine is too busy")
     print(f"{machine()}; load average {os.getloadavg()[0]:.1f}")
     print("| seconds after it can be known | least | median | most |\n|---|---|---|---|")
     for name, values in (("told", [one[0] for one in times]), ("on the page", [one[1] for one in times])):

@@ -1,6 +1,7 @@
 """The live page in Chromium, on what the whole pipeline made of the demo's story: read, live, hostile, large."""
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -348,6 +349,7 @@ def _used(page: Page, seen: Seen) -> None:
     canvas.focus()
     step("zoom", [partial(page.keyboard.press, key) for key in "+++---"])
     step("point", [partial(page.mouse.move, box["x"] + 230 + 40 * n, box["y"] + 40) for n in range(20)])
+    seen.texts["tip"] = page.locator("#tip").inner_text()
     page.get_by_role("button", name="all ").last.click()
     step("scroll", [partial(page.mouse.wheel, 0, 800)] * 10)
     step("more", [page.get_by_role("button", name=" more").last.click] * 5)
@@ -439,6 +441,9 @@ def test_a_day_of_a_hundred_thousand_rows_comes_as_buckets_and_stays_fluid(seen:
         assert 100 < seen.numbers[f"{name} in buckets"] <= 601
     assert seen.numbers["rows"] > CALLS
     assert "5,000 of 100,0" in seen.texts["rows"], "what is left out is said"
+    assert re.search(r"^\d\d:\d\d:\d\d\n\d+ calls, \d+ errors, 0 changes", seen.texts["tip"]), (
+        "a bucket says what is in it"
+    )
     assert seen.numbers["bytes"] < 1_000_000
     assert seen.numbers["bytes of rows"] < 2_000_000
     for name in ("zoom", "point", "scroll", "more"):
