@@ -69,8 +69,8 @@ def _listed(incident: Incident) -> dict[str, Any]:
     return {name: whole[name] for name in LIST_FIELDS}
 
 
-def incident(client: Client, incident_id: str) -> dict[str, Any]:
-    """One incident with its timeline and pages. Raises UsageError where there is none."""
+def incident(client: Client, incident_id: str, clock: int) -> dict[str, Any]:
+    """One incident with its timeline and pages, and how its agent is held now. Raises UsageError where there is none."""
     found = stored.by_id(client, incident_id)
     key = {"tenant": found.tenant, "id": found.incident_id}
     end = found.resolved_at or found.updated_at
@@ -81,6 +81,7 @@ def incident(client: Client, incident_id: str) -> dict[str, Any]:
         "timeline_count": int(client.query(TIMELINE_COUNT, key)[0]["rows"]),
         "pages": client.query(PAGES_OF, key),
         "read": _read(client, found),
+        "held": [one for one in held(client, clock) if _is_of(one, found.tenant, found.agent_id)],
         "window": [(begin - BEFORE) // 1000, (end + AFTER) // 1000],
     }
 
@@ -107,8 +108,8 @@ def postmortem(client: Client, incident_id: str) -> str:
     return FORMATS["html"].render(build(client, found.incident_id, found.revision))
 
 
-def agent(client: Client, tenant: str, agent_id: str, now: int) -> dict[str, Any]:
-    """One agent of one tenant: use by minute, by version and tool, drift, limits hit, and its incidents."""
+def agent(client: Client, tenant: str, agent_id: str, now: int, clock: int) -> dict[str, Any]:
+    """One agent of one tenant: use by minute, by version and tool, drift, limits hit, incidents; how it is held now."""
     values: dict[str, Any] = {"tenant": tenant, "agent": agent_id, "now": now, "minutes": BURN_MINUTES}
     incidents = client.query(
         "SELECT * FROM incidents FINAL WHERE tenant = {tenant:String} AND agent_id = {agent:String} ORDER BY started_at DESC LIMIT 50",
@@ -118,6 +119,7 @@ def agent(client: Client, tenant: str, agent_id: str, now: int) -> dict[str, Any
         "tenant": tenant,
         "agent_id": agent_id,
         "now": now // 1000,
+        "held": [one for one in held(client, clock) if _is_of(one, tenant, agent_id)],
         "minutes": client.query(BY_MINUTE, values),
         "versions": client.query(BY_VERSION, values),
         "tools": client.query(BY_TOOL, values),
@@ -159,6 +161,10 @@ def held(client: Client, now: int) -> list[dict[str, Any]]:
         for row in rows
     ]
     return [held_json(control) for control in controls if control.is_in_force(now)]
+
+
+def _is_of(control: dict[str, Any], tenant: str, agent_id: str | None) -> bool:
+    return control["agent_id"] == agent_id and control["tenant"] == tenant
 
 
 MS: Final = "toUnixTimestamp64Milli({})"

@@ -139,7 +139,7 @@ class Page:
 
     async def _incident(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
-        return await self._answer(lambda client: reading.incident(client, name))
+        return await self._answer(lambda client: reading.incident(client, name, self._now()))
 
     async def _lanes(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
@@ -161,7 +161,7 @@ class Page:
 
     async def _agent(self, request: web.Request) -> web.Response:
         tenant, name = request.match_info["tenant"], request.match_info["agent"]
-        return await self._answer(lambda client: reading.agent(client, tenant, name, self._moment(client)))
+        return await self._answer(lambda client: reading.agent(client, tenant, name, self._moment(client), self._now()))
 
     def _moment(self, client: Client) -> int:
         """Now, or where nothing was counted for long (a recording) the newest there is."""

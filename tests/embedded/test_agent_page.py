@@ -47,7 +47,7 @@ def test_drift_is_said_of_what_moved_beyond_chance_and_not_of_little(client: Cli
     used(client, "agent_moved", NOW - 8 * DAY, read=9_000)  # too old to count
     used(client, "agent_moved", NOW - 2 * DAY, read=950, write=50)
     used(client, "agent_moved", NOW - MINUTE, read=100, write=100)
-    found = {row["measure"]: row for row in agent(client, "acme", "agent_moved", NOW)["drift"]}
+    found = {row["measure"]: row for row in agent(client, "acme", "agent_moved", NOW, NOW)["drift"]}
     assert set(found) == {"tools", "places"}
     assert (found["tools"]["now"], found["tools"]["before"]) == (200, 1_000)
     assert found["tools"]["is_beyond_chance"]
@@ -57,7 +57,9 @@ def test_drift_is_said_of_what_moved_beyond_chance_and_not_of_little(client: Cli
     assert found["places"]["most"][0]["name"] == "eu/a"
 
     used(client, "agent_new", NOW - MINUTE, read=99)
-    (tools, _) = sorted(agent(client, "acme", "agent_new", NOW)["drift"], key=lambda row: row["measure"], reverse=True)
+    (tools, _) = sorted(
+        agent(client, "acme", "agent_new", NOW, NOW)["drift"], key=lambda row: row["measure"], reverse=True
+    )
     assert (tools["moved"], tools["now"], tools["before"], tools["needed"]) == (None, 99, 0, 100)
 
 
@@ -65,7 +67,7 @@ def test_two_tenants_with_an_agent_of_one_name_see_their_own(client: Client) -> 
     used(client, "shared", NOW - MINUTE, read=7)
     used(client, "shared", NOW - MINUTE, tenant="globex", read=2)
     for tenant, calls in (("acme", 7), ("globex", 2)):
-        found = agent(client, tenant, "shared", NOW)
+        found = agent(client, tenant, "shared", NOW, NOW)
         assert [row["calls"] for row in (*found["tools"], *found["versions"])] == [calls, calls]
     listed = overview(client, NOW, NOW, lambda tenant, _: 100 if tenant == "acme" else None)["agents"]
     assert {(row["tenant"], row["calls"], row["budget"]) for row in listed if row["agent_id"] == "shared"} == {
@@ -96,10 +98,10 @@ def test_limits_hit_are_counted_over_its_incidents_that_were_not_withdrawn(clien
         for place, (name, status) in enumerate((("i_1", "open"), ("i_2", "resolved"), ("i_3", "withdrawn")))
     ]
     client.insert_frame("incidents", incident_frame(incidents), "limits hit")
-    (found,) = agent(client, "acme", "agent_1", NOW)["limits"]
+    (found,) = agent(client, "acme", "agent_1", NOW, NOW)["limits"]
     assert (found["component"], found["gap"], found["times"]) == ("site-12", "step limit: none", 2)
     assert (found["incident_id"], found["failure_point"]) == ("i_2", "no step limit")
-    assert agent(client, "acme", "agent_2", NOW)["limits"] == []
+    assert agent(client, "acme", "agent_2", NOW, NOW)["limits"] == []
 
 
 def test_held_is_the_newest_control_of_each_key_that_is_in_force(client: Client) -> None:
@@ -151,4 +153,13 @@ def test_what_is_open_comes_by_severity_and_owner_and_the_loud_are_never_left_ou
         ("critical", "shop", "d"),
         ("critical", "shop", "c"),
         ("critical", "web", "b"),
+    ]
+
+
+def test_a_source_that_is_silent_is_told_of(client: Client) -> None:
+    gap = {"incident_id": "gap", "kind": "telemetry_gap", "status": "open", "severity": "critical", "started_at": NOW}
+    made = sample_incident(gap | {"title": "no data from agent.traces.v1/2", "scope": "agent.traces.v1/2"})
+    client.insert_frame("incidents", incident_frame([made]), "a silent source")
+    assert overview(client, NOW + DAY, NOW + DAY, lambda *_: None)["silent"] == [
+        {"id": "gap", "scope": "agent.traces.v1/2", "title": "no data from agent.traces.v1/2"}
     ]

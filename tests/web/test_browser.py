@@ -251,7 +251,9 @@ def _hold(page: Page, server: Served, incident: Incident, seen: Seen) -> None:
         if button == "Pause it":
             page.goto(f"{server.url}/#/")
             seen.texts["held"] = _main(page, "Held agents")
-            _incident(page, server, incident)
+            page.goto(f"{server.url}/#/agent/{incident.tenant}/seo-agent")
+            seen.texts["held, at the agent"] = _main(page, "Its incidents")
+            seen.texts["held, at the incident"] = _incident(page, server, incident)
     page.goto(f"{server.url}/#/")
     seen.texts["let go"] = _main(page, "Pages of the day")
     _incident(page, server, incident)
@@ -417,6 +419,9 @@ def test_an_agent_is_paused_and_goes_on(seen: Seen) -> None:
     assert seen.texts["Pause it"].startswith("pause seo-agent user:kim it writes the same hook a9891d25")
     assert "it writes the same hook" in seen.texts["held"]
     assert "user:kim" in seen.texts["held"]
+    for where in ("held, at the agent", "held, at the incident"):
+        assert "pause of seo-agent by user:kim, until 2026-03-02 14:" in seen.texts[where]
+        assert ": it writes the same hook" in seen.texts[where]
     assert "None is paused or halted." in seen.texts["let go"]
     assert seen.texts["Let it go on"].startswith("resume seo-agent user:kim the hook is fixed")
 

@@ -105,7 +105,8 @@ function spark(byMinute) {
 
 // --- an agent held, or let go
 
-function holding(tenant, agent, incident = null) {
+function holding(tenant, agent, held, incident = null) {
+  const now = held.map(one => make("p", { class: "warning", text: `${one.mode === "shadow" ? "would be held (shadow): " : ""}${one.action} of ${one.about} by ${one.author}, until ${one.until_ms ? `${day(one.until_ms)} ${clock(one.until_ms)}` : "it is resumed"}: ${one.reason}` }));
   const said = make("span", { role: "status", class: "dim" }), box = make("div", { class: "tools" });
   const name = make("input", { placeholder: "your name", "aria-label": "your name", maxlength: "100" });
   const why = make("input", { placeholder: "why", "aria-label": "why", maxlength: "500", class: "why" });
@@ -124,7 +125,7 @@ function holding(tenant, agent, incident = null) {
     name.focus();
   } });
   box.append(begin, said);
-  return box;
+  return make("div", {}, now, box);
 }
 
 // --- one incident
@@ -142,7 +143,7 @@ async function incidentView(id) {
     make("h1", {}, tag(incident.severity), " ", tag(incident.kind.replaceAll("_", " "), "dim"), incident.provisional ? [" ", tag("provisional", "warning")] : null, make("br"), incident.title),
     make("div", { class: "panel facts" }, facts.map(([word, value]) => make("span", {}, make("span", { class: "dim", text: word + " " }), value instanceof Node ? value : make("b", { text: value })))),
     incident.do_first.length ? make("div", { class: "panel first" }, make("span", { class: "dim", text: "Do first" }), make("ol", {}, incident.do_first.map(text => make("li", { text })))) : null,
-    incident.agent_id ? holding(incident.tenant, incident.agent_id, incident.id) : null,
+    incident.agent_id ? holding(incident.tenant, incident.agent_id, found.held, incident.id) : null,
     make("div", { class: "tools" }, make("button", { text: "−", "aria-label": "zoom out", click: () => lanes.zoom(2) }), make("button", { text: "+", "aria-label": "zoom in", click: () => lanes.zoom(.5) }),
       make("button", { text: "all", click: () => lanes.all() }), make("span", { class: "dim", text: "drag to zoom; point at a mark for what it was; times are UTC" })),
     make("div", { class: "panel" }, canvas),
@@ -215,7 +216,7 @@ async function agentView(tenant, id) {
   const ages = found.minutes.map(row => Math.round((found.now - row.at_ms) / 60000)), tokens = found.minutes.map(row => row.tokens);
   const nodes = [
     make("h1", {}, found.agent_id, " ", make("span", { class: "dim", text: "of " + found.tenant })),
-    holding(found.tenant, found.agent_id),
+    holding(found.tenant, found.agent_id, found.held),
     make("div", { class: "panel" }, make("p", { class: "dim", text: "tokens a minute, the last hour" }), spark([ages, tokens])),
     make("h2", { text: "Versions" }),
     make("div", { class: "panel" }, table(["version", "first, UTC", "last, UTC", "#calls", "#errors", "#tokens", "#tokens a call"], found.versions.map(row => make("tr", {}, cell(row.agent_version || "not given"), cell(`${day(row.first_ms)} ${clock(row.first_ms)}`, "t"), cell(`${day(row.last_ms)} ${clock(row.last_ms)}`, "t"), cell(whole(row.calls), "n"), cell(`${whole(row.errors)} (${percent(row.errors / Math.max(1, row.calls))})`, "n"), cell(whole(row.tokens), "n"), cell(whole(row.tokens / Math.max(1, row.calls)), "n"))), "It was not seen.")),

@@ -263,7 +263,7 @@ class Lanes {
 
   series(one, y, tall) {
     const ink = this.ink, low = Math.min(...one.points), high = Math.max(...one.points), range = high - low || 1;
-    this.label(name(one.resource), y, one.metric, `${number(low)} to ${number(high)} ${unit(one)}`);
+    this.label(name(one.resource), y, one.metric, `${amount(low, one)} to ${amount(high, one)}`);
     const at = value => y + tall - 8 - (value - low) / range * (tall - 16);
     ink.strokeStyle = this.colour("info"); ink.lineWidth = 1.8; ink.beginPath();
     let begun = false;
@@ -273,7 +273,7 @@ class Lanes {
       if (x < LEFT - 4 || x > this.width) { begun = false; return; }
       if (begun) ink.lineTo(x, at(one.points[index])); else ink.moveTo(x, at(one.points[index]));
       begun = true;
-      this.mark(x, y + tall / 2, tall / 2, `${clock(time)} ${name(one.resource)} ${one.metric}: ${number(one.points[index])} ${unit(one)}`);
+      this.mark(x, y + tall / 2, tall / 2, `${clock(time)} ${name(one.resource)} ${one.metric}: ${amount(one.points[index], one)}`);
     });
     ink.stroke(); ink.lineWidth = 1;
     for (const row of this.found.timeline) {
@@ -341,6 +341,12 @@ function decided(incident) { return ["agent", "change", "shared"].includes(incid
 function clock(ms) { return new Date(ms).toISOString().slice(11, 19); }
 // UCUM writes what is counted in braces, and 1 for nothing.
 function unit(series) { return series.unit === "1" ? "" : String(series.unit ?? "").replace(/[{}]/g, ""); }
+const BYTES = ["B", "kB", "MB", "GB", "TB", "PB"];
+function amount(value, series) {
+  if (series.unit !== "By") return `${number(value)} ${unit(series)}`.trim();
+  const step = Math.min(BYTES.length - 1, Math.max(0, Math.floor(Math.log10(Math.abs(value) || 1) / 3)));
+  return `${number(value / 1000 ** step)} ${BYTES[step]}`;
+}
 function name(resource) { return String(resource).split("/").pop(); }
 function number(value) { return Math.abs(value) >= 1e6 ? value.toLocaleString("en", { notation: "compact", maximumFractionDigits: 1 }) : Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(4))); }
 function span(ms) {
