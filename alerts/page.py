@@ -103,14 +103,21 @@ class Pages:
             yield "runbook", f"{self._links.runbooks.rstrip('/')}/{rule.runbook}"
 
 
+def hold_command(incident: Incident) -> str | None:
+    """What to type to hold the agent that is held responsible; None where none is, or its name fits into no command."""
+    agent = plain(incident.agent_id or "")
+    if not agent or len(agent) > LONGEST_AGENT or incident.attribution.verdict in ("infrastructure", "change"):
+        return None
+    words = ["aftermath", "control", "pause", agent, "--tenant", plain(incident.tenant), "--for", "30m"]
+    return shlex.join([*words, "--incident", incident.incident_id, "--why", "paged"])
+
+
 def _first(incident: Incident, rule: Rule | None) -> Iterator[tuple[str, str]]:
     """What to do, before anything that is good to know."""
     if rule is not None and rule.first_step:
         yield "do first", rule.first_step
-    agent = plain(incident.agent_id or "")
-    if agent and len(agent) <= LONGEST_AGENT and incident.attribution.verdict not in ("infrastructure", "change"):
-        words = ["aftermath", "control", "pause", agent, "--tenant", plain(incident.tenant), "--for", "30m"]
-        yield "hold agent", shlex.join([*words, "--incident", incident.incident_id, "--why", "paged"])
+    if (command := hold_command(incident)) is not None:
+        yield "hold agent", command
     yield "take it", f"aftermath incidents ack {incident.incident_id}"
 
 

@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     backtest.add_argument("--out", type=Path, metavar="DIR", help="writes signals, incidents and revisions (.jsonl)")
     backtest.add_argument("--limits", type=Path, metavar="FILE", help="limits.yml in force")
     backtest.add_argument("--against", type=Path, metavar="DIR", help="compare with an earlier --out")
+    backtest.add_argument("--show", action="store_true", help="each incident in full, as `incidents show` prints it")
     backtest.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
     replay = commands.add_parser("replay", help="stored events through today's detectors, into a set of its own")

@@ -9,13 +9,18 @@ import unicodedata
 from collections.abc import Iterable
 from datetime import timedelta
 
-from schemas.incidents import CLASS_TEXT, Candidate, ContextGap, Evidence, Incident
+from alerts.page import hold_command
+from reports.broken import failed, first_failed, still_off
+from reports.incident_timeline import rows_of
+from schemas.incidents import CLASS_TEXT, Candidate, ContextGap, Incident
 from schemas.resources import kind_of, name_of
 from schemas.times import EPOCH, MICROS, format_span
 from schemas.whatif import Healthy, WhatIf
 
 LABEL = 14  # width of the left column
-DECISIVE = ("action", "change")
+NOBODY = ("infrastructure", "undetermined")  # verdicts that hold nobody responsible
+MOST_LINES = 2  # of a row of the timeline
+MOST_NAMES = 8  # of what broke
 MOST_LIMITS = 2  # of those that would have stopped it; all of them: `aftermath whatif`
 
 
@@ -44,7 +49,7 @@ def render(incident: Incident, width: int = 100, what_if: WhatIf | None = None) 
     kind = incident.kind.replace("_", " ").upper()
     state = incident.status + (" (provisional)" if incident.provisional else "")
     lines = [f"{kind} · {incident.severity} · {state} · {incident.incident_id}"]
-    lines += [*textwrap.wrap(plain(incident.title), width), ""]
+    lines += [*textwrap.wrap(plain(incident.title), width, break_on_hyphens=False), ""]
     rows: list[tuple[str, list[str]]] = [
         ("When", [_when(incident)]),
         ("Severity", _severity(incident)),
@@ -57,7 +62,8 @@ def render(incident: Incident, width: int = 100, what_if: WhatIf | None = None) 
         ("Would stop", would_stop(what_if) if what_if else []),
         ("Waste", _waste(incident)),
         ("Also likely", _others(incident)),
-        ("Do first", first_steps(incident)),
+        ("Still off", _still_off(incident)),
+        ("Do first", [*first_steps(incident), *_commands(incident)]),
     ]
     for label, texts in rows:
         lines += row(label, texts, width)
@@ -98,7 +104,12 @@ def row(label: str, texts: Iterable[str], width: int, *, left: int = LABEL, hang
     for number, text in enumerate(texts):
         first = f"  {label if number == 0 else '':<{left}}"
         out += textwrap.wrap(
-            plain(text), width, initial_indent=first, subsequent_indent=" " * (left + 2 + hang), break_long_words=False
+            plain(text),
+            width,
+            initial_indent=first,
+            subsequent_indent=" " * (left + 2 + hang),
+            break_long_words=False,
+            break_on_hyphens=False,
         )
     return out
 
@@ -144,9 +155,12 @@ def _severity(incident: Incident) -> list[str]:
 
 def _broke(incident: Incident) -> list[str]:
     if incident.blast_radius:
-        names = [f"{kind_of(item.resource)}/{name_of(item.resource)}" for item in incident.blast_radius]
-        shown = ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-        return [f"{len(names)} resources around {incident.scope}: {shown}"]
+        number = len(incident.blast_radius)
+        names = failed(incident.blast_radius)
+        shown = ", ".join(names[:MOST_NAMES]) + (
+            f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+        )
+        return [f"{number} resource{'' if number == 1 else 's'} around {incident.scope}: {shown}"]
     if incident.exhaustion is not None:
         return [f"{incident.agent_id} made no progress on {incident.scope or 'its task'}"]
     return [incident.summary]
@@ -155,9 +169,14 @@ def _broke(incident: Incident) -> list[str]:
 def _cause(incident: Incident) -> list[str]:
     attribution = incident.attribution
     sure = f"{attribution.verdict}, {attribution.probability:.0%} sure"
-    if attribution.verdict in ("infrastructure", "undetermined") or not attribution.ranked:
-        reason = "no change of an agent or a person explains it" if attribution.verdict == "infrastructure" else ""
-        return [sure + (f": {reason}" if reason else "")]
+    if attribution.verdict == "undetermined" or (attribution.verdict != "infrastructure" and not attribution.ranked):
+        unseen = max(0.0, 1 - sum(candidate.probability for candidate in attribution.ranked))
+        return [
+            f"undetermined: nothing explains it clearly better than the rest; {unseen:.0%} that it is none of what "
+            "was seen"
+        ]
+    if attribution.verdict == "infrastructure":
+        return [f"{sure}: no change of an agent or a person explains it"]
     first = attribution.ranked[0]
     lines = [f"{sure}: {first.shows}"]
     if incident.agent_id:
@@ -197,7 +216,7 @@ def _waste(incident: Incident) -> list[str]:
 def _others(incident: Incident) -> list[str]:
     return [
         f"{candidate.probability:.0%} {candidate.shows} at {clock(candidate.event_time)}"
-        for candidate in incident.attribution.ranked[1:4]
+        for candidate in incident.attribution.ranked[incident.attribution.verdict not in NOBODY :][:3]
         if candidate.probability >= 0.02
     ]
 
@@ -211,47 +230,54 @@ def first_steps(incident: Incident) -> list[str]:
     if incident.agent_id and verdict in ("agent", "shared"):
         steps.append(f"stop {incident.agent_id}" if is_open else f"keep {incident.agent_id} from doing it again")
     if first is not None and first.kind not in ("agent_session",) and verdict in ("agent", "change", "shared"):
-        steps.append(f"{'undo' if is_open else 'check that this was undone'}: {first.shows}")
-    if verdict == "infrastructure":
+        steps.append(f"{'undo' if is_open else 'check that this was undone'}: {first.shows}{_did(first, incident)}")
+    if verdict in NOBODY:
         nodes = [item.resource for item in incident.blast_radius if kind_of(item.resource) == "node"]
-        steps.append(f"look at node {name_of(nodes[0])} first" if nodes else "look at the resources nearest the start")
-    if verdict == "undetermined":
-        steps.append("look at the first symptom in the timeline; no change stands out")
+        began = first_failed(incident)
+        if nodes:
+            steps.append(f"look at node {name_of(nodes[0])}: what runs on it failed with it")
+        elif began:
+            steps.append(f"look at {began}")
+    if verdict == "undetermined" and first is not None:
+        steps.append(f"ask whether it was this, which is the likeliest that was seen: {first.shows}")
     return steps
+
+
+def _did(cause: Candidate, incident: Incident) -> str:
+    """What the cluster says that an agent's action did: from what to what it is to be undone."""
+    if cause.span_id is None:
+        return ""
+    changes = [item for item in incident.evidence if item.type == "change" and item.resource == cause.resource]
+    return f" (the cluster says: {changes[0].shows})" if changes else ""
+
+
+def _still_off(incident: Incident) -> list[str]:
+    """What burns now, and what does not any more; only while it is open."""
+    if incident.status != "open" or not incident.blast_radius:
+        return []
+    return still_off(incident.blast_radius) or ["nothing that is measured; it is over when it stays quiet"]
+
+
+def _commands(incident: Incident) -> list[str]:
+    if incident.status != "open":
+        return []
+    hold = hold_command(incident)
+    return [*([hold] if hold else []), f"aftermath incidents ack {incident.incident_id}"]
 
 
 def _timeline(incident: Incident, width: int) -> list[str]:
     out = []
-    for at, kind, shows in _folded(incident):
-        mark = "»" if kind in DECISIVE else " "
-        out += textwrap.wrap(
-            plain(shows),
+    for found in rows_of(incident):
+        mark = "»" if found.is_decisive else " "
+        until = f" (until {clock(found.until)})" if found.until else ""
+        lines = textwrap.wrap(
+            plain(found.shows + until),
             width,
-            initial_indent=f" {mark}{clock(at)}  {kind:<8} ",
+            initial_indent=f" {mark}{clock(found.at)}  {found.kind:<8} ",
             subsequent_indent=" " * 21,
-            break_long_words=False,
-            max_lines=2,
-            placeholder=" …",
+            break_on_hyphens=False,
         )
+        if len(lines) > MOST_LINES:
+            lines[MOST_LINES - 1] = lines[MOST_LINES - 1][: width - 2] + " …"
+        out += lines[:MOST_LINES]
     return out
-
-
-def _folded(incident: Incident) -> list[tuple[int, str, str]]:
-    """Rows of the timeline in order; symptoms of one kind on several resources are one row."""
-    groups: dict[tuple[str, str], list[Evidence]] = {}
-    for item in sorted(incident.evidence, key=lambda item: (item.event_time, item.event_id)):
-        head = item.shows.split(":")[0].split(" x")[0] if item.type == "symptom" else item.event_id
-        groups.setdefault((item.type, head), []).append(item)
-    rows = []
-    for (kind, head), items in groups.items():
-        first, last = items[0], items[-1]
-        resources = {item.resource for item in items}
-        shows = first.shows
-        if len(items) > 1 and kind == "symptom":
-            where = name_of(first.resource) if len(resources) == 1 else f"{len(resources)} resources"
-            message = first.shows.partition(":")[2]
-            shows = f"{head} on {where} until {clock(last.event_time)}" + (f":{message}" if message else "")
-        elif kind == "symptom" and first.resource and name_of(first.resource) not in shows:
-            shows = f"{name_of(first.resource)}: {shows}"
-        rows.append((first.event_time, kind, shows))
-    return sorted(rows)

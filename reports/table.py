@@ -1,12 +1,14 @@
 """Incidents as a list for a terminal: a line of facts and, below it, what happened, at any width."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.text import Text
 
 from reports.incident import clock, day, plain
 from schemas.incidents import Incident
+from schemas.resources import name_of
 
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 INDENT = " " * 10
@@ -24,3 +26,10 @@ def incident_list(incidents: Sequence[Incident], width: int) -> Text:
         title = textwrap.wrap(plain(incident.title), width, initial_indent=INDENT, subsequent_indent=INDENT)
         out.append("\n".join(title) + "\n", style="not bold")
     return out
+
+
+def timeline_line(row: Mapping[str, Any]) -> str:
+    """A row of `incident_timeline`: a warning of Kubernetes says what, not of whom."""
+    name = name_of(row["resource"]) if row["type"] == "symptom" else ""
+    of = f"{name}: " if name not in row["shows"] else ""
+    return f"{row['event_time']:%Y-%m-%d %H:%M:%S}  {row['type']:<12} {plain(of + row['shows'])}"

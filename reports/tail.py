@@ -119,7 +119,9 @@ def _told(row: Action | Fact | Signal | Gap) -> tuple[str, str]:
         who = f"{row.agent_id}: " if row.agent_id else ""
         scope = row.scope or scope_of(row.resource)
         kind = "symptom" if row.family == "symptom" else "signal"
-        return kind, f"{who}{row.summary}" + (f" [{scope}]" if scope else "")
+        # a warning of Kubernetes says what, not of whom
+        of = f"{name_of(row.resource)}: " if kind == "symptom" and name_of(row.resource) not in row.summary else ""
+        return kind, f"{who}{of}{row.summary}" + (f" [{scope}]" if scope else "")
     if isinstance(row, Gap):
         return "silent", f"nothing comes from {row.source} any more: what follows is provisional"
     what = "/".join(part for part in (kind_of(row.resource), name_of(row.resource)) if part)

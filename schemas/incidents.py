@@ -156,10 +156,26 @@ class GovernanceGap(Part):
 
 
 class BlastResource(Part):
-    """A resource with a symptom, and how far it is from the cause: 0 the same, 1 owner, scope or one dependency."""
+    """A resource with a symptom, and how far it is from the cause: 0 the same, 1 owner, scope or one dependency.
+
+    state, as of the revision: a metric of it is `off`; all that were are `back`; one was off when it fell `silent`; or
+    only warnings told of it (`warned`), which never say that they are over. Empty: not known. last_at: its newest
+    symptom.
+    """
 
     resource: str
     distance: int
+    state: Literal["off", "back", "silent", "warned", ""] = ""
+    last_at: int | None = None
+
+    @field_serializer("last_at")
+    def _time(self, value: int | None) -> str | None:
+        return None if value is None else format_time(value)
+
+    @field_validator("last_at", mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> int | None:
+        return None if value is None else parse_time(value)
 
 
 class Transition(Part):

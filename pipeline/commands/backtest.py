@@ -11,6 +11,7 @@ from pipeline.backtest import Backtest
 from pipeline.commands.terminal import terminal
 from pipeline.files import BadLine, batches
 from pipeline.limits import load_limits
+from reports.incident import render
 from reports.table import incident_list
 from schemas.errors import Outcome, UsageError
 from schemas.incidents import Incident
@@ -41,6 +42,9 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps(document | ({"against": difference} if difference is not None else {}), ensure_ascii=False))
     else:
         _print(backtest, bad, args.out)
+        if args.show:
+            for incident in outcomes.incidents:
+                print(f"\n{render(incident, min(110, terminal().width))}")
         if difference is not None:
             for name, ids in difference.items():
                 print(f"{name}: {', '.join(ids) or 'none'}")

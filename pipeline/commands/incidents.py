@@ -12,7 +12,7 @@ from pipeline.commands.whatif import replay
 from pipeline.correlation.whatif import Values
 from pipeline.saying import say
 from reports.incident import plain, render
-from reports.table import incident_list
+from reports.table import incident_list, timeline_line
 from schemas.incidents import Incident
 from schemas.oncall import Acknowledgement
 from sinks.clickhouse import incidents as stored
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             print(json.dumps(rows, ensure_ascii=False, default=str))
         else:
             for row in rows:
-                print(f"{row['event_time']:%Y-%m-%d %H:%M:%S}  {row['type']:<10} {plain(row['shows'])}")
+                print(timeline_line(row))
         return 0
 
 

@@ -1,5 +1,7 @@
 """What is said of a series that has left what is usual for it: the sentences and signals of metric_jump.py. Pure."""
 
+import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,9 @@ from schemas.resources import name_of, scope_of
 from schemas.signals import Signal, compact_json, stable_hash
 from schemas.times import format_span, format_time
 
+BYTES = ("By", "byte", "bytes")
+PREFIXES = ("", "k", "M", "G", "T", "P")
+ANNOTATION = re.compile(r"\{(\w+)\}")
 COLUMNS = ("tenant", "resource", "metric", "labels", "unit", "value", "event_time", "pane", "partition", "offset")
 
 
@@ -41,10 +46,9 @@ class Silent:
 
 def jump_signal(row: dict[str, Any], one: Said, pane_size: int, limits: Limits) -> Signal:
     """An onset, that it is still off after a silence, or how it ended."""
-    unit = f" {row['unit'].replace('{', '').replace('}', '')}" if row["unit"] and row["unit"] != "1" else ""
-    shows = f"{row['metric']} of {name_of(row['resource'])} {_verb(one)} {one.value:.4g}{unit}"
+    shows = f"{row['metric']} of {name_of(row['resource'])} {_verb(one)} {amount(one.value, row['unit'])}"
     if one.said in ("opens", "speaks"):
-        shows += f", usually {one.usual:.4g}{unit}"
+        shows += f", usually {amount(one.usual, row['unit'])}"
     elif one.said == "stays":
         shows += f" for {format_span(row['event_time'] - one.began)}: that is its usual level from now on"
     event_id = stable_hash(row["tenant"], row["resource"], row["metric"], row["labels"], row["event_time"])
@@ -77,6 +81,23 @@ def jump_signal(row: dict[str, Any], one: Said, pane_size: int, limits: Limits) 
         evidence=compact_json(evidence),
         rule_version=limits.rule_version,
     )
+
+
+def amount(value: float, unit: str | None) -> str:
+    """A number and its unit as a person says it: `3.713 GB` of 3.713e9 By, `500 connections`, `0.12 s`."""
+    power, shown = 0, value
+    if abs(value) >= (1_000 if unit in BYTES else 10_000):
+        power = min(len(PREFIXES) - 1, int(math.log10(abs(value)) // 3))
+        shown = value / 1_000**power
+    prefix = PREFIXES[power]
+    if unit in BYTES:
+        return f"{shown:.4g} {prefix}B"
+    counted = ANNOTATION.fullmatch(unit or "")
+    if counted:  # the UCUM way to say what is counted
+        word = counted[1] if value == 1 or counted[1].endswith("s") else f"{counted[1]}s"
+        return f"{shown:.4g}{f' {prefix}' if prefix else ''} {word}"
+    name = (unit or "").replace("{", "").replace("}", "")
+    return f"{shown:.4g}{f' {prefix}' if prefix else ''}{f' {name}' if name not in ('', '1') else ''}"
 
 
 def silent_signal(row: dict[str, Any], one: Silent, pane_size: int, limits: Limits) -> Signal:

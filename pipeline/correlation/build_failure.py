@@ -9,7 +9,7 @@ from pipeline.core.limits import Limits
 from pipeline.correlation import candidates, severity
 from pipeline.correlation.attribution import Judged, judge
 from pipeline.correlation.candidates import Cause
-from pipeline.correlation.case import Case, failed_names, node_failed_first, unknown_since
+from pipeline.correlation.case import Case, failed_names, node_failed_first, states_of, unknown_since
 from pipeline.correlation.context import GAPS, context_gaps
 from pipeline.correlation.factors import Effect
 from pipeline.correlation.facts import Ledger, fact_evidence, is_frozen
@@ -17,7 +17,7 @@ from pipeline.correlation.topology import Topology
 from schemas.incidents import BlastResource, ContextGap, Evidence, GovernanceGap, Incident
 from schemas.resources import kind_of, name_of, scope_of
 from schemas.signals import Action, Fact
-from schemas.times import MINUTE, format_span, format_time
+from schemas.times import MICROS, MINUTE, format_span, format_time
 
 FIRST_PHASE = 5 * MINUTE  # what failed this soon after the first symptom is what a cause must explain
 RECON_KINDS = (
@@ -113,10 +113,12 @@ def _title(case: Case, judged: Judged, topology: Topology) -> str:
     if judged.responsible:
         first = judged.responsible[0]
         who = first.action.agent_id if first.action else None
-        lag = format_span(max(0, case.started_at - first.event_time))
+        lag = case.started_at - first.event_time
+        # what is measured every five minutes may have begun before the change that broke it, as far as its points say
+        when = f"{format_span(lag)} after" if lag >= MICROS else "at about the time of"
         did = f"{who}: {candidates.name_action(first.action)}" if first.action else first.shows
         other = " (one of two likely causes)" if judged.attribution.verdict == "shared" else ""
-        return f"{failed} failed {lag} after {did}{other}"
+        return f"{failed} failed {when} {did}{other}"
     node = next((name_of(r) for r in sorted(case.symptoms) if kind_of(r) == "node"), None)
     if node and node_failed_first(case):
         others = [
@@ -202,8 +204,11 @@ def _blast_radius(case: Case, judged: Judged, topology: Topology) -> tuple[Blast
         resource: min(topology.path(centre, resource).hops, topology.path(resource, centre).hops)
         for resource in case.symptoms
     }
+    states = states_of(case)
     return tuple(
-        BlastResource(resource=resource, distance=distance)
+        BlastResource(
+            resource=resource, distance=distance, state=states[resource], last_at=case.newest_of.get(resource)
+        )
         for resource, distance in sorted(distances.items(), key=lambda item: (item[1], item[0]))
     )
 

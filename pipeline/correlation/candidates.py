@@ -9,7 +9,7 @@ from pipeline.correlation.factors import USUAL, Effect, factors, weight
 from pipeline.correlation.topology import Topology
 from schemas.incidents import Verdict
 from schemas.resources import kind_of, name_of
-from schemas.signals import Action, Fact
+from schemas.signals import Action, Fact, compact_json
 from schemas.times import MINUTE
 
 LOOK_BACK = 60 * MINUTE
@@ -23,6 +23,8 @@ SHORT, MOST_NAMED = 30, 2  # characters of an argument, and arguments, that a ti
 BY_CONTROLLER = 0.5
 AMOUNTS = ("scale", "quota", "config", "flag")  # whose values may be amounts; those of a deploy are versions
 CHANGES = ("deploy", "scale", "config", "flag", "quota", "audit")
+CALLED = {"audit": "change", "config": "config change", "flag": "switch", "quota": "quota change"}  # by people
+MOST_ARGUMENTS = 80  # characters
 PAPER = frozenset(
     ["document", "doc", "ticket", "dashboard", "issue", "message", "page", "report", "note", "comment", "file", "wiki"]
 )
@@ -156,10 +158,24 @@ def _is_number(value: str | None) -> bool:
 
 
 def describe_action(action: Action) -> str:
-    """`kubernetes.scale on deployment/cart {"replicas": 24}` as one line for a person."""
+    """`kubernetes.scale on deployment/cart {"replicas":24}` as one line for a person."""
     where = f" on {kind_of(action.target)}/{name_of(action.target)}" if kind_of(action.target) else ""
-    arguments = f" {action.tool_args[:80]}" if action.tool_args else ""
-    return f"{action.tool_name or action.operation}{where}{arguments}"
+    return f"{action.tool_name or action.operation}{where}{_arguments(action)}"
+
+
+def _arguments(action: Action) -> str:
+    """The arguments but for those that only name the target again."""
+    if not action.tool_args:
+        return ""
+    try:
+        given = orjson.loads(action.tool_args)
+    except orjson.JSONDecodeError:  # cut off, or none: shown as it is
+        return f" {action.tool_args[:MOST_ARGUMENTS]}"
+    if not isinstance(given, dict):
+        return f" {action.tool_args[:MOST_ARGUMENTS]}"
+    names = {*(action.target or "").split("/"), action.target}
+    told = {name: value for name, value in given.items() if not (isinstance(value, str) and value in names)}
+    return f" {compact_json(told)[:MOST_ARGUMENTS]}" if told else ""
 
 
 def name_action(action: Action) -> str:
@@ -187,6 +203,5 @@ def describe_change(change: Fact) -> str:
     """`deploy of deployment/cart 1.4 -> 1.5 by user:mo` as one line for a person."""
     values = f" {change.previous_value} -> {change.value}" if change.previous_value and change.value else ""
     by = f" by {change.actor}" if change.actor else ""
-    return f"{change.kind} of {kind_of(change.resource) or ''}/{name_of(change.resource)}{values}{by}".replace(
-        " /", " "
-    )
+    what = "/".join(part for part in (kind_of(change.resource), name_of(change.resource)) if part)
+    return f"{CALLED.get(change.kind, change.kind)} of {what}{values}{by}"

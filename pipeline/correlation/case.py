@@ -16,6 +16,7 @@ from schemas.times import MICROS, MINUTE, format_time
 
 Subject = Literal["session", "agent", "place"]
 Series = tuple[str | None, str, str | None]  # resource, metric, labels
+State = Literal["off", "back", "silent", "warned"]  # of a resource, see schemas.incidents.BlastResource
 QUIET = 5 * MINUTE
 WAITS = 5 * MINUTE  # for other symptoms, and two of its series' own steps at least
 MOST_TOGETHER = 40  # symptoms of a flare-up that are looked at
@@ -53,6 +54,8 @@ class Case:
     strong: set[str] = field(default_factory=set)  # resources with a strong symptom
     off: dict[Series, int] = field(default_factory=dict)  # series that are off -> until when that is known
     silent: dict[Series, int] = field(default_factory=dict)  # series that sent nothing any more while they were off
+    ended: set[str] = field(default_factory=set)  # resources of which a metric is no longer off
+    newest_of: dict[str, int] = field(default_factory=dict)  # resource -> its newest symptom
     newest_onset: int = 0  # when the last symptom was said that is not the end of one
     flare_up: list[Signal] = field(default_factory=list)  # symptoms since the last pause, if there was one
     paused_at: int = 0  # the newest symptom before it
@@ -93,6 +96,10 @@ class Case:
         self.strong |= other.strong & self.symptoms.keys()
         self.off = other.off | self.off
         self.silent = other.silent | self.silent
+        self.ended |= other.ended
+        for resource, at in other.newest_of.items():
+            if resource in self.symptoms:
+                self.newest_of[resource] = max(at, self.newest_of.get(resource, at))
         for key, item in other.evidence.items():
             if key not in self.evidence and len(self.evidence) < MOST_EVIDENCE:
                 self.evidence[key] = item
@@ -156,6 +163,7 @@ def add_symptom(case: Case, signal: Signal) -> None:
         case.silent.pop(series, None)
         if details["is_over"]:
             case.off.pop(series, None)
+            case.ended.add(resource)
             if details.get("is_silent"):
                 case.silent[series] = signal.window_start
         else:
@@ -165,9 +173,25 @@ def add_symptom(case: Case, signal: Signal) -> None:
         if signal.window_start <= case.started_at:
             case.started_at, case.blur = signal.window_start, spacing_of(signal)
         case.symptoms[resource] = min(case.symptoms.get(resource, signal.window_start), signal.window_start)
+        case.newest_of[resource] = max(case.newest_of.get(resource, signal.window_end), signal.window_end)
         if details.get("is_strong"):
             case.strong.add(resource)
     add_evidence(case, signal)
+
+
+def states_of(case: Case) -> dict[str, State]:
+    """How each resource with a symptom is doing, for all that is known."""
+    off, silent = ({resource for resource, _, _ in series} for series in (case.off, case.silent))
+    return {
+        resource: "off"
+        if resource in off
+        else "silent"
+        if resource in silent
+        else "back"
+        if resource in case.ended
+        else "warned"
+        for resource in case.symptoms
+    }
 
 
 def _follow(case: Case, signal: Signal) -> None:

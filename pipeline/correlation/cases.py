@@ -188,6 +188,7 @@ class Cases:
         for signal in (first, *others):
             add_symptom(part, signal)
         part.off, part.silent = dict(case.off), dict(case.silent)
+        part.ended = case.ended & part.symptoms.keys()
 
     def _open_place(self, signal: Signal, around: Sequence[Signal], now: int, is_another: IsAnother) -> None:
         resource = signal.resource or ""
@@ -246,6 +247,19 @@ def _scope(signal: Signal) -> str:
 def _twin_of(case: Case) -> Case:
     """A copy of a case; what its collections hold is frozen, or replaced as a whole."""
     twin = copy.copy(case)
-    for name in ("sessions", "roots", "newest", "loops", "symptoms", "strong", "off", "silent", "flare_up", "evidence"):
+    for name in (
+        "sessions",
+        "roots",
+        "newest",
+        "loops",
+        "symptoms",
+        "strong",
+        "off",
+        "silent",
+        "ended",
+        "newest_of",
+        "flare_up",
+        "evidence",
+    ):
         setattr(twin, name, copy.copy(getattr(case, name)))
     return twin

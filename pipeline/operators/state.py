@@ -41,7 +41,7 @@ from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident, Transition
 from schemas.signals import Action, Fact, Heard, Signal, Usage
 
-FORMAT = 11  # grows with every change of what is saved
+FORMAT = 12  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (

@@ -55,6 +55,14 @@ def test_backtest_writes_signals_incidents_and_revisions(tmp_path: Path, capsys:
     assert {signal["type"] for signal in signals} == {"feedback_loop.exact"}
 
 
+def test_backtest_shows_each_incident_in_full(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = lines(tmp_path / "in.jsonl", loop())
+    assert main(["backtest", str(source), "--show"]) == 0
+    shown = capsys.readouterr().out
+    assert "FEEDBACK LOOP" in shown
+    assert "Do first" in shown
+
+
 def test_backtest_against_an_earlier_one_names_what_was_added_and_changed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

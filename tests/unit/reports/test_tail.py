@@ -1,5 +1,6 @@
 """The live timeline shows each row once, in order, and an incident again only where it says more."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.rules import sample_incident
+from reports.table import timeline_line
 from reports.tail import AGAIN_AFTER, MOST_ARGS, Shown, Tail, Wanted, line
 from schemas.incidents import Incident
 from schemas.signals import Action, Fact, Gap, Signal
@@ -72,6 +74,16 @@ def test_each_kind_of_row_is_one_line_that_says_who_did_what_where() -> None:
 def _sure(row: Shown) -> str:
     assert isinstance(row, Incident)
     return f"{row.attribution.verdict} {row.attribution.probability:.0%}"
+
+
+def test_a_warning_of_kubernetes_names_the_pod_it_is_about() -> None:
+    pod = "prod-eu/checkout/pod/cart-6996dd565b-mddj2"
+    told = line(signal(1, type="symptom.crash_loop", agent_id=None, resource=pod, summary="BackOff x3", scope=None))
+    assert told.endswith("cart-6996dd565b-mddj2: BackOff x3 [prod-eu/checkout]")
+    row = {"event_time": datetime(2026, 3, 2, 14, tzinfo=UTC), "type": "symptom", "resource": pod, "shows": "BackOff"}
+    assert timeline_line(row) == "2026-03-02 14:00:00  symptom      cart-6996dd565b-mddj2: BackOff"
+    rose = row | {"shows": "latency of cart-6996dd565b-mddj2 rose to 2 s"}
+    assert timeline_line(rose).endswith("symptom      latency of cart-6996dd565b-mddj2 rose to 2 s")
 
 
 def test_long_arguments_are_cut_and_control_characters_taken_out() -> None:

@@ -11,7 +11,8 @@ from pipeline.correlation import case as cases
 from pipeline.correlation.correlator import Correlator
 from schemas.incidents import Incident
 from schemas.signals import Fact, Signal
-from tests.builders import PANE, at
+from tests.builders import PANE, at, event
+from tests.scenario import incidents
 
 CART = "prod/shop/deployment/cart"
 
@@ -70,7 +71,7 @@ def newest(told: list[Incident]) -> dict[str, Incident]:
     return {incident.incident_id: incident for incident in told}
 
 
-PAY = "prod/shop/deployment/pay"
+PAY, DB = "prod/shop/deployment/pay", "prod/shop/statefulset/cart-db"
 
 
 @pytest.mark.parametrize(("changed", "minutes", "count"), [
@@ -127,9 +128,9 @@ def test_an_incident_is_open_as_long_as_a_metric_is_off_and_no_longer_than_it_wo
     assert over.resolved_at == at(cases.LASTS * 60) + PANE
 
 
-def silent(seconds: float, since: float, metric: str) -> Signal:
+def silent(seconds: float, since: float, metric: str, resource: str = CART) -> Signal:
     """A metric that was off sends nothing any more."""
-    one = jump(seconds, metric, is_over=True)
+    one = jump(seconds, metric, is_over=True, resource=resource)
     details = one.details | {"is_silent": True}
     return replace(one, type="symptom.silent", window_start=at(since), evidence=json.dumps(details))
 
@@ -166,3 +167,26 @@ def test_what_is_measured_every_five_minutes_may_have_begun_within_them(spacing:
     tenant = Correlator("acme", PANE, Limits())
     (said,) = tenant.apply(at(200), [change(100, CART), *three(0, CART, spacing=spacing)])
     assert bool(said.attribution.ranked) is is_cause
+
+
+def test_each_resource_says_whether_it_is_still_off() -> None:
+    tenant = Correlator("acme", PANE, Limits())
+    (said,) = tenant.apply(at(0), [*three(0, CART), jump(2, "latency", resource=PAY), jump(3, "latency", resource=DB)])
+    assert states(said) == {CART: ("off", at(0)), PAY: ("off", at(2)), DB: ("off", at(3))}
+    ended = [jump(60, metric, is_over=True) for metric in ("latency", "errors")]
+    gone = [silent(70, 65, "latency", PAY), jump(60, "latency", is_over=True, resource=DB)]
+    (said,) = tenant.apply(at(70), [*ended, *gone])
+    assert states(said) == {CART: ("off", at(0)), PAY: ("silent", at(2)), DB: ("back", at(3))}
+    (said,) = tenant.apply(at(80), [jump(80, "memory", is_over=True), jump(80, "errors", resource=DB)])
+    assert states(said) == {CART: ("back", at(0)), PAY: ("silent", at(2)), DB: ("off", at(80))}
+
+
+def states(incident: Incident) -> dict[str, tuple[str, int | None]]:
+    return {item.resource: (item.state, item.last_at) for item in incident.blast_radius}
+
+
+def test_of_what_only_warnings_told_it_is_not_known_when_it_is_over() -> None:
+    pod = "prod/shop/pod/cart-6996dd565b-mddj2"
+    rows = [event(s, f"e{s}", "kubernetes", pod, reason="BackOff", severity="warning") for s in (0, 90)]
+    (found,) = incidents(rows)
+    assert states(found) == {pod: ("warned", at(90))}
