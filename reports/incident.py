@@ -167,6 +167,10 @@ def _broke(incident: Incident) -> list[str]:
 
 
 def _cause(incident: Incident) -> list[str]:
+    return [*_verdict(incident), *incident.attribution.unseen]
+
+
+def _verdict(incident: Incident) -> list[str]:
     attribution = incident.attribution
     sure = f"{attribution.verdict}, {attribution.probability:.0%} sure"
     if attribution.verdict == "undetermined" or (attribution.verdict != "infrastructure" and not attribution.ranked):

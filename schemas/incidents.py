@@ -89,11 +89,15 @@ class Candidate(Part):
 
 
 class Attribution(Part):
-    """Who or what did it, and how sure we are. `probability` is that of the verdict."""
+    """Who or what did it, and how sure we are. `probability` is that of the verdict.
+
+    unseen: what was silent and may hide another cause, a phrase a source; each made the probability smaller.
+    """
 
     verdict: Verdict
     probability: float
     ranked: tuple[Candidate, ...] = ()
+    unseen: tuple[str, ...] = ()
 
 
 class Exhaustion(Part):

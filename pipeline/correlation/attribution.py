@@ -32,10 +32,13 @@ class Judged:
     responsible: tuple[Cause, ...]
 
 
-def judge(causes: Sequence[Cause], *, node_failed_first: bool, unseen: float = 0.0) -> Judged:
+def judge(
+    causes: Sequence[Cause], *, node_failed_first: bool, unseen: float = 0.0, silences: tuple[str, ...] = ()
+) -> Judged:
     """Weigh the candidates against each other, against infrastructure, and against what a silent source may hold.
 
     unseen: how many of the sources that tell of changes are silent; a part of one is a fraction.
+    silences: which, in words.
     """
     nothing = HARDWARE if node_failed_first else NOTHING_SEEN
     strongest: dict[str, float] = {}
@@ -54,6 +57,7 @@ def judge(causes: Sequence[Cause], *, node_failed_first: bool, unseen: float = 0
             verdict=verdict,
             probability=round(min(CERTAIN, probability), 3),
             ranked=tuple(_candidate(cause, min(CERTAIN, chance[id(cause)])) for cause in ranked),
+            unseen=silences,
         ),
         responsible,
     )

@@ -43,6 +43,7 @@ class Surroundings:
     topology: Topology
     limits: Limits
     unseen: float = 0.0  # how many of the sources that tell of changes are silent
+    silences: tuple[str, ...] = ()  # the same in words
 
 
 def build(case: Case, now: int, around: Surroundings) -> Incident:
@@ -82,7 +83,7 @@ def build(case: Case, now: int, around: Surroundings) -> Incident:
 
 def _judge(case: Case, around: Surroundings) -> Judged:
     causes = candidates.find(_effect(case, around.topology), around.actions, around.changes, around.topology)
-    return judge(causes, node_failed_first=node_failed_first(case), unseen=around.unseen)
+    return judge(causes, node_failed_first=node_failed_first(case), unseen=around.unseen, silences=around.silences)
 
 
 def _effect(case: Case, topology: Topology) -> Effect:
@@ -142,8 +143,8 @@ def _summary(
         parts.append(f"verdict infrastructure ({sure}): no change explains it better")
     else:
         parts.append("verdict undetermined: no candidate explains it clearly better than the others")
-    if around.unseen:
-        parts.append("a source that tells of changes is silent, so another cause may not be in sight")
+    if around.silences:
+        parts.append(f"another cause may not be in sight: {'; '.join(around.silences)}")
     if unknown := unknown_since(case):
         parts.append(f"whether it is over is not known: {unknown}")
     if action is not None and action.summary:

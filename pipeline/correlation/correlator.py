@@ -5,7 +5,7 @@ the panes alone: not on which source or partition a row came from, nor on how pa
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.core.limits import Limits
@@ -18,6 +18,7 @@ from pipeline.correlation.case import Case
 from pipeline.correlation.cases import Cases
 from pipeline.correlation.facts import Ledger, is_frozen
 from pipeline.correlation.flare_up import has_own_cause
+from pipeline.correlation.sources import Sources, unseen
 from pipeline.correlation.topology import Topology
 from pipeline.correlation.watches import Watches
 from pipeline.detectors import (
@@ -70,7 +71,8 @@ class Correlator:
         self.cases = Cases(self.topology)
         self.said: dict[str, Incident] = {}  # incident id -> what was said last of each case
         self.watches = Watches()
-        self.unseen = 0.0  # how many of the sources that tell of changes are silent; only a copy runs ahead without one
+        self.sources = Sources()
+        self.partitions: Mapping[str, float] = {}  # topic -> the silent part; only a copy runs ahead without one
         self._watched: list[Watched] = []
         self._spent = spent or Spent()  # shared with twins and tenants
 
@@ -101,6 +103,7 @@ class Correlator:
         twin.cases = self.cases.twin(twin.topology)
         twin.said = dict(self.said)
         twin.watches, twin._watched = self.watches.twin(), []
+        twin.sources = self.sources.twin()
         return twin
 
     def saved(self) -> Any:
@@ -117,6 +120,7 @@ class Correlator:
             "cases": self.cases.saved(),
             "said": self.said,
             "watches": self.watches,
+            "sources": self.sources,
         }
 
     def restore(self, saved: Any) -> None:
@@ -130,7 +134,7 @@ class Correlator:
         self._unmatched.restore(saved["unmatched"])
         self.cases, self.said = Cases(self.topology), saved["said"]
         self.cases.restore(saved["cases"])
-        self.watches = saved["watches"]
+        self.watches, self.sources = saved["watches"], saved["sources"]
 
     def apply(self, pane: int, rows: Sequence[Row]) -> list[Incident]:
         """Everything of this tenant that happened in one pane; returns the revisions it led to."""
@@ -142,6 +146,7 @@ class Correlator:
         used = Used.of(row for row in rows if isinstance(row, Usage))
         signals = [row for row in rows if isinstance(row, Signal) and row.family != "failed_run"]
         failed = [row for row in rows if isinstance(row, Signal) and row.family == "failed_run"]
+        self.sources.hear(pane, rows)
         for fact in facts:
             self._learn(fact)
         for action in actions:
@@ -254,7 +259,10 @@ class Correlator:
     def _built(self, case: Case, now: int) -> Incident:
         limits = self.limits.in_force(now - self.pane_size)
         if case.subject == "place":
-            around = Surroundings(self._actions, self._changes, self.ledger, self.topology, limits, self.unseen)
+            silent = self.sources.silent(case.started_at, now)
+            around = Surroundings(
+                self._actions, self._changes, self.ledger, self.topology, limits, *unseen(silent, self.partitions)
+            )
             return build_failure.build(case, now, around)
         return build_session.build(case, now, limits)
 

@@ -59,7 +59,7 @@ class Tenants:
         self._below: Mapping[str, Correlator] = firm._own if firm else {}
         self._own: dict[str, Correlator] = {}
         self._is_copy = firm is not None
-        self.unseen = 0.0  # how many of the sources that tell of changes a copy runs without
+        self.partitions: dict[str, float] = {}  # topic that tells of changes -> the part that a copy runs without
         self.watched: list[Watched] = []  # of the firm state alone, until they are taken
 
     @property
@@ -130,7 +130,7 @@ class Tenants:
             below = self._below.get(tenant)
             fresh = Correlator(tenant, self.rules.pane, self.limits, self._spent) if below is None else below.twin()
             self._own[tenant] = fresh
-        self._own[tenant].unseen = self.unseen
+        self._own[tenant].partitions = self.partitions
         return self._own[tenant]
 
 
@@ -345,7 +345,7 @@ class CorrelateOperator:
         if self._copy is None:
             self._copy = Tenants(self.rules, self.limits, self._spent, self._firm)
             self._pending.clear()
-        self._copy.unseen = sum(self._merge.silent_part(topic) for topic in TELL_OF_CHANGES)
+        self._copy.partitions = {topic: self._merge.silent_part(topic) for topic in TELL_OF_CHANGES}
         if upto <= self._copy.upto:
             return []
         for pane, rows in self._merge.ahead(self._copy.upto):

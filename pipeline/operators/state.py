@@ -22,6 +22,7 @@ from pipeline.correlation.board import Board
 from pipeline.correlation.case import Case
 from pipeline.correlation.facts import Ledger
 from pipeline.correlation.life import Problem
+from pipeline.correlation.sources import Sources
 from pipeline.correlation.topology import Topology
 from pipeline.correlation.watches import Symptom, Watches
 from pipeline.detectors.budget_burn import Burn
@@ -47,8 +48,8 @@ CLASSES: dict[str, type[Any]] = {
     for cls in (
         Action, Ahead, Board, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Heard, Incident, Ledger,
         Loop, Monologue, Noise, Problem, Pulse, Refusals, Ring, Run, Said, Season, Seen, Shown, Signal, Silence,
-        Spending, Streak, Symptom, Times, Topology, Totals, Trail, Transition, Undone, Usage, Usual, Version, Versions,
-        Watch, Watches,
+        Sources, Spending, Streak, Symptom, Times, Topology, Totals, Trail, Transition, Undone, Usage, Usual, Version,
+        Versions, Watch, Watches,
     )
 }  # fmt: skip
 
