@@ -7,7 +7,8 @@ Watched are the target, what depends on it, and what it depends on (load reaches
 It says what followed, not what caused it: that is for attribution.py, which weighs all candidates.
 
 A resource that was failing before the write cannot tell, and is left out. Heard of is what sends metrics (Heard): of
-one that speaks only in warnings nobody can tell that it is well.
+one that speaks only in events nobody can tell that it is well. They say what does not run; that it answers slowly, or
+with errors, raises none. So where only events cover a target its writes may close as regressed, and never as clean.
 """
 
 from collections.abc import Iterable, Sequence

@@ -102,6 +102,31 @@ def test_silence_is_not_health(heard: list[dict[str, Any]], expected: str) -> No
     assert outcome(*heard) == expected
 
 
+NORMAL = [
+    event(s, f"normal-{s}", "kubernetes", POD, reason=reason, severity="normal")
+    for s, reason in ((1_010, "Scheduled"), (1_020, "Started"), (1_500, "Killing"), (1_590, "Started"))
+]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        pytest.param(
+            NORMAL, "not_enough_data", id="events to the end clear nobody: errors and slow answers raise none"
+        ),
+        pytest.param([*NORMAL, warn(1_102, reason="BackOff")], "regressed", id="what they tell of counts all the same"),
+        pytest.param([*NORMAL, *points(CART)], "clean", id="metrics beside them do"),
+    ],
+)
+def test_where_only_events_cover_what_it_reaches_it_may_regress_and_is_never_clean(
+    rows: list[dict[str, Any]], expected: str
+) -> None:
+    (found,) = closed(write(), *rows)
+    assert found.outcome == expected
+    if expected == "not_enough_data":
+        assert found.shows == "0 of 1 resource sent metrics to the end: silence proves nothing"
+
+
 def test_half_of_what_it_reaches_must_have_been_heard_of() -> None:
     edges = [depends(CART, DB), depends(WEB, CART), depends(EDGE, CART)]
     assert outcome(*edges, *points(CART)) == "not_enough_data"
