@@ -26,6 +26,9 @@ MISSING = {
     "watched": "not closed: ten minutes are not over, or the write was before anything was watched",
     "followed": "nothing: no incident cites this change or its session",
 }
+CANNOT_TELL = (
+    "cannot decide: the cluster published no change of anything in the half hour after, so silence proves nothing"
+)
 MOST_READS = 8
 MOST_FOLLOWED = 16
 
@@ -57,13 +60,18 @@ def links_of(rows: Iterable[Mapping[str, Any]]) -> list[Link]:
     ]
 
 
-def render(span_id: str, links: Sequence[Link], width: int = 100) -> str:
-    """The whole trail; lines no longer than `width` where words allow it."""
+def render(span_id: str, links: Sequence[Link], width: int = 100, *, is_told: bool = True) -> str:
+    """The whole trail; lines no longer than `width` where words allow it.
+
+    is_told: whether the cluster told of changes after the call, so that an effect which is missing means something.
+    """
     call = next((link for link in links if link.link == "called"), None)
     where = call.resource if call and call.resource else "a change that names no target"
     day = f" · {call.at:%Y-%m-%d}, UTC" if call else ""
     lines = [f"{plain(where)} · {span_id}{day}", ""]
     for name, missing in MISSING.items():
+        if name == "effect" and not is_told:
+            missing = CANNOT_TELL
         found = [link for link in links if link.link == name]
         texts = _TEXTS[name](found) if found else [f"— {missing}"]
         for number, text in enumerate(texts):

@@ -16,10 +16,19 @@ def run(args: argparse.Namespace) -> int:
         changes = stored.changes(client, args.what)
         newest, older = changes[0], changes[1:]
         rows = stored.trail(client, newest["tenant"], newest["span_id"])
+        is_told = any(row["link"] == "effect" for row in rows) or stored.is_told_of(
+            client, newest["tenant"], newest["span_id"]
+        )
     if args.json:
-        print(json.dumps({"change": newest, "links": rows, "older": older}, ensure_ascii=False, default=str))
+        print(
+            json.dumps(
+                {"change": newest, "links": rows, "older": older, "effect_can_be_told": is_told},
+                ensure_ascii=False,
+                default=str,
+            )
+        )
         return 0
-    print(render(newest["span_id"], links_of(rows), min(120, terminal().width)))
+    print(render(newest["span_id"], links_of(rows), min(120, terminal().width), is_told=is_told))
     if older:
         print(f"\n  Earlier changes of it ({len(older)}{' or more' if len(changes) == stored.MOST_CHANGES else ''}):")
         for change in older:

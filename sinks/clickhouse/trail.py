@@ -13,6 +13,18 @@ WHERE access IN ('write', 'destructive', 'provision') AND {where}
 ORDER BY event_time DESC, span_id
 LIMIT {{limit:UInt32}}
 """
+# the wait for an effect, and how long after it the other side is waited for: as unmatched_change.py has them
+TOLD = """
+WITH (
+    SELECT tuple(any(event_time), splitByChar('/', any(target))[1])
+    FROM agent_traces FINAL WHERE tenant = {tenant:String} AND span_id = {span_id:String}
+) AS call
+SELECT count() AS told
+FROM cluster_events
+WHERE tenant = {tenant:String} AND kind IN ('deploy', 'scale', 'config', 'flag', 'quota')
+    AND startsWith(resource, concat(call.2, '/'))
+    AND event_time > call.1 + toIntervalMinute(5) AND event_time <= call.1 + toIntervalMinute(35)
+"""
 
 
 def changes(client: Client, what: str) -> list[dict[str, Any]]:
@@ -40,3 +52,12 @@ def trail(client: Client, tenant: str, span_id: str) -> list[dict[str, Any]]:
         "SELECT * FROM trail_of(tenant = {tenant:String}, span_id = {span_id:String})",
         {"tenant": tenant, "span_id": span_id},
     )
+
+
+def is_told_of(client: Client, tenant: str, span_id: str) -> bool:
+    """Whether the cluster of the target told of any change after the wait for an effect of this call.
+
+    If it did not, it is silent, and that it told of no effect decides nothing.
+    """
+    (row,) = client.query(TOLD, {"tenant": tenant, "span_id": span_id})
+    return bool(row["told"])

@@ -88,6 +88,8 @@ def stored(clickhouse: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         span(6, span_id="change-2", tool_name="scale", access="write", target=CART, tool_args='{"replicas":24}'),
         span(0.5, span_id="change-1", session_id="session-0", tool_name="scale", access="write", target=CART),
         span(6.5, span_id="later", tool_name="docs.read", access="read", target="prod-eu/checkout/document/late"),
+        span(100, span_id="phantom", session_id="s3", tool_name="scale", access="write", target=f"{CART}-web"),
+        span(100, span_id="unseen", session_id="s4", tool_name="set", access="write", target="site/wp/hook/head"),
         span(6, span_id="change-2", tenant="globex", tool_name="x", target=CART, requested_by="user:eve"),
     ]
     events = [
@@ -151,6 +153,16 @@ def test_trail_of_a_resource_names_the_changes_before(stored: None, capsys: pyte
     said = capsys.readouterr().out
     assert "— not recorded: no span of the session says who asked" in said
     assert "— none was asked for" in said
+
+
+@pytest.mark.parametrize(("what", "says"), [("phantom", "not observed"), ("unseen", "cannot decide")])
+def test_an_effect_that_nobody_told_of_is_missing_only_where_the_cluster_spoke_afterwards(
+    stored: None, capsys: pytest.CaptureFixture[str], what: str, says: str
+) -> None:
+    assert main(["trail", what]) == 0
+    assert f"Effect     — {says}" in capsys.readouterr().out
+    assert main(["trail", what, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["effect_can_be_told"] is (says == "not observed")
 
 
 def test_trail_of_what_is_not_there_or_not_one_says_what_to_do(

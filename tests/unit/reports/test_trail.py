@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from reports.trail import MISSING, links_of, render
+from reports.trail import CANNOT_TELL, MISSING, links_of, render
 
 
 def row(link: str, minute: int, shows: str, **fields: Any) -> dict[str, Any]:
@@ -60,6 +60,13 @@ def test_every_missing_link_is_named() -> None:
     nothing = render("x", [])
     assert nothing.startswith("a change that names no target · x\n")
     assert nothing.count("—") == len(MISSING)
+
+
+def test_that_no_effect_was_told_of_decides_nothing_where_the_source_is_silent() -> None:
+    links = links_of(item for item in WHOLE if item["link"] != "effect")
+    said = " ".join(render("4a92c53bed9a69c0", links, 200, is_told=False).split())
+    assert f"Effect — {CANNOT_TELL}" in said
+    assert "Effect 14:09:00 scale 6 -> 24" in " ".join(render("4a92c53bed9a69c0", links_of(WHOLE), 200).split())
 
 
 def test_of_many_reads_the_last_ones_are_shown_and_all_are_counted() -> None:
