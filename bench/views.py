@@ -1,10 +1,11 @@
 """The views people read, timed on ten million spans, with what the indexes leave to read.
 
-    python -m bench.views [--spans 10000000] [--explain]
+    python -m bench.views [--spans 10000000] [--explain] [VIEW ...]
 
 The rows are made inside the embedded engine by numbers(): seven days, 4 tenants, 200 agents, runs of twenty spans, half
 a million of them. Each view is asked the way people ask it (one tenant, a day or an hour), three times; the median is
-printed, and of EXPLAIN indexes = 1 how many granules are read of how many. --explain prints the plans whole.
+printed, and of EXPLAIN indexes = 1 how many granules are read of how many. --explain prints the plans whole. With names
+of views only these are asked, and only what they read is filled.
 """
 
 import argparse
@@ -53,10 +54,14 @@ GROUP BY tenant, agent_id, agent_version, task_type, operation, model, tool_name
     "write_watches": """
 INSERT INTO write_watches (tenant, span_id, session_id, agent_id, agent_version, tool_name, target, began_at, closed_at, outcome,
     resources, heard, shows)
-SELECT tenant, span_id, session_id, agent_id, agent_version, tool_name, target, event_time, event_time + toIntervalMinute(10),
-    ['regressed', 'clean', 'not_enough_data'][1 + cityHash64(span_id) % 3], 4, 3, 'nothing new failed'
-FROM agent_traces
-WHERE access = 'write'""",
+SELECT concat('tenant_', toString(agent % 4)), lower(hex(cityHash64(number, 1))) AS span, concat('run_', toString(run)),
+    concat('agent_', toString(agent)), concat('1.', toString(run % 3)), concat('tool_', toString(cityHash64(number) % 50)),
+    concat('prod/shop/deployment/d', toString(cityHash64(number, 3) % 1000)),
+    toDateTime64('2026-03-02 00:00:00', 6, 'UTC')
+        + toIntervalMicrosecond(toInt64((cityHash64(run) % 604700000 + (number % 20) * 2000) * 1000)) AS at,
+    at + toIntervalMinute(10), ['regressed', 'clean', 'not_enough_data'][1 + cityHash64(span) % 3], 4, 3, 'nothing new failed'
+FROM (SELECT number, intDiv(number, 20) AS run, run % 200 AS agent FROM numbers({spans}))
+WHERE number % 2 = 1 AND cityHash64(number, 2) % 20 = 0 -- those of the spans that write""",
     "signals": """
 INSERT INTO signals (signal_id, type, tenant, agent_id, session_id, window_start, window_end, detected_at, evidence)
 SELECT lower(hex(number)), 'feedback_loop.exact', concat('tenant_', toString(number % 4)), concat('agent_', toString(number % 200)),
@@ -120,23 +125,35 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--spans", type=int, default=10_000_000)
     arguments.add_argument("--explain", action="store_true")
+    arguments.add_argument("views", nargs="*", metavar="VIEW", help="default: all")
     args = arguments.parse_args()
+    asked = {view: QUERIES[view] for view in args.views or QUERIES}
     with embedded_database() as database:
         client = connect(database.url, database.user, database.password, timeout=600.0)
         migrations.migrate(client)
-        for table, sql in ROWS.items():
+        for table, sql in _filled(client, list(asked)).items():
             began = monotonic()
             client.command(sql.format(spans=args.spans, spread=TOKEN_SPREAD))
             (found,) = client.query(f"SELECT count() AS n FROM {table}")
             print(f"<!-- {table}: {found['n']:,} rows in {monotonic() - began:.0f} s -->", flush=True)
-        sql = (
-            f"SELECT span_id FROM agent_traces WHERE session_id = '{SESSION}' AND access != '' ORDER BY span_id LIMIT 1"
-        )
-        span = client.query(sql)[0]["span_id"]
+        sql = f"SELECT min(span_id) AS span FROM agent_traces WHERE session_id = '{SESSION}' AND access != ''"
+        span = client.query(sql)[0]["span"]
         print("\n| view | seconds | rows of the answer | granules read of all |\n|---|---|---|---|")
-        for view, sql in QUERIES.items():
+        for view, sql in asked.items():
             print(_measured(client, view, sql.replace("{span}", span), is_explained=args.explain), flush=True)
         client.close()
+
+
+def _filled(client: Client, views: list[str]) -> dict[str, str]:
+    """The statements that fill what these views read, in order; rows of one table are made of those of another."""
+    sql = "SELECT create_table_query AS made FROM system.tables WHERE database = {d:String} AND has({v:Array(String)}, name)"
+    texts = [row["made"] for row in client.query(sql, {"d": client.database, "v": views})]
+    needed = list[str]()
+    for table in reversed(ROWS):
+        if any(re.search(rf"\b{table}\b", text) for text in texts):
+            needed.append(table)
+            texts.append(ROWS[table])
+    return {table: ROWS[table] for table in reversed(needed)}
 
 
 def _measured(client: Client, view: str, sql: str, *, is_explained: bool) -> str:

@@ -64,6 +64,8 @@ def test_every_view_is_explained_and_has_an_example(demo: Client) -> None:
     assert [name for name, comment in views.items() if not comment] == []
     assert [name for name in views if not re.search(rf"FROM {name}\b", page)] == []
     assert set(QUERIES) == set(views)  # and its time is measured
+    measured = re.findall(r"(?m)^\| (\w+) \| \d+\.\d\d \| [\d,]+ \| ", Path("bench/README.md").read_text())
+    assert sorted(measured) == sorted(views)
 
 
 def test_every_table_and_column_is_explained_and_has_a_time_to_live_or_is_kept(demo: Client) -> None:
