@@ -164,7 +164,7 @@ def held(client: Client, now: int) -> list[dict[str, Any]]:
 
 
 def _is_of(control: dict[str, Any], tenant: str, agent_id: str | None) -> bool:
-    return control["agent_id"] == agent_id and control["tenant"] == tenant
+    return (control["tenant"], control["agent_id"]) == (tenant, agent_id)
 
 
 MS: Final = "toUnixTimestamp64Milli({})"
