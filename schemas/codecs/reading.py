@@ -52,11 +52,13 @@ def reader(schema: Schema) -> Callable[[bytes], dict[str, Any]]:
                 number = byte & 0x7F
                 shift = 7
                 while byte > 0x7F:
+                    if shift == 7 * LONGEST_VARINT:  # a megabyte of such bytes would take a minute
+                        raise UnusualError
                     byte = data[at]
                     at += 1
                     number |= (byte & 0x7F) << shift
                     shift += 7
-                if shift > 63 and (shift > 7 * LONGEST_VARINT or number >> 64):
+                if shift > 63 and number >> 64:
                     raise UnusualError
                 number = (number >> 1) ^ -(number & 1)
                 if kind == "string" or kind == "bytes":

@@ -1,5 +1,6 @@
 """What is read in one walk is what the strict walk and fastavro read; what is not is left to them."""
 
+import time
 from typing import Any
 from unittest.mock import patch
 
@@ -74,3 +75,11 @@ def test_what_is_malformed_is_not_read_here(message: bytes) -> None:
         reading.reader(registry.newest("marker"))(message)
     assert outcome(message) == slowly(message)
     assert outcome(message)[0] in set(single.Reason)
+
+
+def test_a_number_that_goes_on_for_a_megabyte_is_refused_at_its_eleventh_byte() -> None:
+    read = reading.reader(registry.newest("marker"))
+    began = time.process_time()
+    with pytest.raises(UnusualError):
+        read(MARKER[:10] + b"\x99" * 990_000)
+    assert time.process_time() - began < 1.0  # adding up such a number takes most of a minute
