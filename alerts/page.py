@@ -127,7 +127,7 @@ def _lines(incident: Incident) -> Iterator[tuple[str, str]]:
     yield "since", _since(incident)
     yield "severity", _severity(incident)
     yield "cause", _cause(incident)
-    yield "not final", "provisional: a source has not spoken yet" if incident.provisional else ""
+    yield "not final", "provisional: not all of the data is there" if incident.provisional else ""
     yield "agent", " ".join(filter(None, (incident.agent_id, incident.agent_version)))
     yield "did not know", _few([_gap(gap) for gap in incident.context_gaps if gap.class_ not in NO_GAP], "; ")
     yield "limits", _few([gap.gap for gap in incident.governance_gaps], "; ")

@@ -1,4 +1,5 @@
-"""What a telemetry gap says: which source is silent, since when, and what that means for the verdicts. Pure."""
+"""What a telemetry gap says: which source is silent, or what is not remembered; since when, and what that means for the
+verdicts. Pure."""
 
 from schemas.incidents import Attribution, Incident
 from schemas.signals import stable_hash
@@ -9,27 +10,18 @@ def begun(tenant: str, source: str, since: int | None, now: int, revision: int, 
     """A source is silent; `since` is where its data ends, None where it has sent none; the id depends on these."""
     began = "yet" if since is None else f"since {_clock(since)}"
     then = "" if since is None else " since then"
-    return Incident(
-        incident_id=stable_hash("telemetry_gap", tenant, source, since),
-        fingerprint=stable_hash("problem", tenant, "telemetry_gap", source),
-        revision=revision,
-        tenant=tenant,
-        kind="telemetry_gap",
-        status="open",
-        severity="warning",
-        scope=None,
-        agent_id=None,
-        agent_version=None,
-        session_ids=(),
+    return _gap(
+        tenant,
+        source,
+        since,
         title=f"no data from {source} {began}: verdicts{then} are provisional",
         started_at=now if since is None else since,
-        detected_at=now,
-        updated_at=now,
+        now=now,
         summary=(
             f"Neither rows nor ticks come from {source}. Incidents are found without it and marked provisional; each is"
             " confirmed or withdrawn when it is back. Look whether a worker of detect reads that partition."
         ),
-        attribution=Attribution(verdict="undetermined", probability=0.0),
+        revision=revision,
         rule_version=rule_version,
     )
 
@@ -46,6 +38,81 @@ def ended(gap: Incident, source: str, since: int | None, now: int, revision: int
             "title": f"no data from {source} {until}",
             "summary": f"{source} speaks again. What was provisional is confirmed or withdrawn as its data arrives.",
         }
+    )
+
+
+def forgotten(
+    tenant: str, offset: int, begins: int, until: int, now: int, revision: int, rule_version: str
+) -> Incident:
+    """Nothing is remembered from before `begins`, and that matters for what begins before `until`."""
+    return _gap(
+        tenant,
+        "memory",
+        begins,
+        title=(
+            f"what was before {_clock(begins)} is not remembered:"
+            f" verdicts on what began by {_clock(until)} are provisional"
+        ),
+        started_at=begins,
+        now=now,
+        summary=(
+            f"A worker of correlate had no snapshot it could use, and signals.v1 begins at offset {offset}: who did"
+            f" what before {_clock(begins)} is not known. What began before {_clock(until)} stays marked provisional,"
+            " because its cause may lie further back, and holds no agent. The worker's log says why the snapshot was"
+            " left aside."
+        ),
+        revision=revision,
+        rule_version=rule_version,
+    )
+
+
+def outlived(gap: Incident, begins: int, until: int, revision: int) -> Incident:
+    """Enough is remembered again."""
+    return gap.model_copy(
+        update={
+            "revision": revision,
+            "status": "resolved",
+            "updated_at": until,
+            "resolved_at": until,
+            "summary": (
+                f"Causes of what begins from {_clock(until)} on are all remembered. What began before may have had its"
+                f" cause before {_clock(begins)}, and stays marked provisional."
+            ),
+        }
+    )
+
+
+def _gap(
+    tenant: str,
+    source: str,
+    since: int | None,
+    *,
+    title: str,
+    started_at: int,
+    now: int,
+    summary: str,
+    revision: int,
+    rule_version: str,
+) -> Incident:
+    return Incident(
+        incident_id=stable_hash("telemetry_gap", tenant, source, since),
+        fingerprint=stable_hash("problem", tenant, "telemetry_gap", source),
+        revision=revision,
+        tenant=tenant,
+        kind="telemetry_gap",
+        status="open",
+        severity="warning",
+        scope=None,
+        agent_id=None,
+        agent_version=None,
+        session_ids=(),
+        title=title,
+        started_at=started_at,
+        detected_at=now,
+        updated_at=now,
+        summary=summary,
+        attribution=Attribution(verdict="undetermined", probability=0.0),
+        rule_version=rule_version,
     )
 
 

@@ -6,6 +6,9 @@ Three kinds of revisions come out, all decided by the log alone:
   so that on-call is paged. The firm state waits; when it passes those panes it confirms or withdraws each of them.
 - telemetry gaps: one for each silent source and each tenant. Every tenant seen so far is told, because the silent
   partition may hold anyone's events (keys are hashed): the verdicts of none of them are sure.
+
+Where nothing is remembered and the log begins later (no snapshot can be used, old records are deleted), every tenant is
+told so by a telemetry gap, and firm incidents whose causes may lie before the beginning stay marked provisional.
 """
 
 from collections import defaultdict
@@ -19,6 +22,7 @@ from pipeline.core.panes import NEVER, TimeRules
 from pipeline.core.spent import Spent
 from pipeline.correlation import build_gap
 from pipeline.correlation.board import Board, Posting
+from pipeline.correlation.candidates import LOOK_BACK
 from pipeline.correlation.correlator import Correlator
 from schemas.errors import ConfigurationError
 from schemas.incidents import Incident
@@ -156,6 +160,24 @@ class Silence:
     told: dict[str, Incident] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class Forgotten:
+    """Reading began at this offset of the log, with nothing remembered of what was before.
+
+    begins: where every source has spoken first, in event time; None until then.
+    """
+
+    offset: int
+    begins: int | None = None
+    told: dict[str, Incident] = field(default_factory=dict)
+    is_over: bool = False
+
+    @property
+    def until(self) -> int:
+        """What begins before this may have causes that are not known."""
+        return NEVER if self.begins is None else self.begins + LOOK_BACK
+
+
 class CorrelateOperator:
     """All tenants of one partition, and the merge of their sources.
 
@@ -191,6 +213,14 @@ class CorrelateOperator:
         self._posts_facts = posts_facts
         self._boards: dict[str, Board] = {}
         self._postings: list[Posting] = []
+        self._has_begun = False
+        self._forgotten: Forgotten | None = None
+
+    def starts_at(self, offset: int) -> None:
+        """Say where the next messages lie. Where nothing was read or restored before, what is left out is forgotten."""
+        if offset > 0 and not self._has_begun:
+            self._forgotten = Forgotten(offset)
+        self._has_begun = True
 
     @property
     def closed(self) -> Mapping[str, int]:
@@ -223,6 +253,7 @@ class CorrelateOperator:
             "stands_at": self._stands_at,
             "step": self._step,
             "boards": self._boards,
+            "forgotten": self._forgotten,
         }
 
     def restore(self, saved: Any) -> None:
@@ -236,6 +267,7 @@ class CorrelateOperator:
         self._furthest, self._ahead, self._silences = saved["furthest"], saved["ahead"], saved["silences"]
         self._stands_at, self._step = saved["stands_at"], saved["step"]
         self._boards = saved["boards"]
+        self._forgotten, self._has_begun = saved["forgotten"], True
 
     def use(self, limits: Limits) -> None:
         """Go by these limits: of what was judged already they must say the same."""
@@ -250,12 +282,15 @@ class CorrelateOperator:
         """Take messages in log order; return the revisions they lead to."""
         out: list[Incident] = []
         for message in messages:
-            for pane, rows in self._merge.take(message):
+            panes = self._merge.take(message)
+            self._find_beginning()
+            for pane, rows in panes:
                 said = self._number(self._firm.apply(pane, rows))
                 self._post(pane, rows, said)
                 out += said
             # while no source is silent, what is over by time can wait for the end of the batch: its number is the same
-            if not isinstance(message, Reduced) and (self._merge.silent or self._silences or self._ahead):
+            is_followed = self._merge.silent or self._silences or self._ahead or self._is_young
+            if is_followed and not isinstance(message, Reduced):
                 out += self._over() + self._follow()
         return out + self._over()
 
@@ -292,12 +327,41 @@ class CorrelateOperator:
             board = self._boards.setdefault(tenant, Board())
             self._postings += board.apply(now, facts[tenant], incidents[tenant])
 
+    @property
+    def _is_young(self) -> bool:
+        """Whether causes may lie before what is remembered."""
+        return self._forgotten is not None and not self._forgotten.is_over
+
+    def _find_beginning(self) -> None:
+        forgotten = self._forgotten
+        if forgotten is not None and forgotten.begins is None and self._merge.applied > NEVER:
+            forgotten.begins = self._newest_end
+
+    def _tell_of_forgotten(self, number: int) -> list[Incident]:
+        """Tell every tenant once that what was before is not known, and when it does not matter any more."""
+        forgotten = self._forgotten
+        if forgotten is None or forgotten.is_over or forgotten.begins is None:
+            return []
+        if self._stands_at + self.rules.pane >= forgotten.until:
+            forgotten.is_over, told, forgotten.told = True, forgotten.told, {}
+            return [build_gap.outlived(begun, forgotten.begins, forgotten.until, number) for begun in told.values()]
+        version = self.limits.in_force(forgotten.begins).rule_version
+        new = {
+            tenant: build_gap.forgotten(
+                tenant, forgotten.offset, forgotten.begins, forgotten.until, self._newest_end, number, version
+            )
+            for tenant in sorted(self._firm.names - forgotten.told.keys())
+        }
+        forgotten.told |= new
+        return list(new.values())
+
     def _number(self, found: Iterable[tuple[int, Incident]]) -> list[Incident]:
         """Firm revisions, numbered by the pane in which it happened or was over."""
         out = []
         for step, incident in found:
             number = revision_number(self.rules.pane_of(incident.updated_at - 1), step)
-            numbered = incident.model_copy(update={"revision": number})
+            is_unsure = self._forgotten is not None and incident.started_at < self._forgotten.until
+            numbered = incident.model_copy(update={"revision": number, "provisional": is_unsure})
             if incident.incident_id in self._ahead:
                 self._ahead[incident.incident_id].firm = numbered
             out.append(numbered)
@@ -308,7 +372,8 @@ class CorrelateOperator:
         if self._stands_at != self._merge.applied:
             self._stands_at, self._step = self._merge.applied, FOLLOWS
         out: list[Incident] = []
-        for part in (self._confirm, self._end_silences, self._run_ahead, self._begin_silences):
+        parts = (self._confirm, self._end_silences, self._run_ahead, self._begin_silences, self._tell_of_forgotten)
+        for part in parts:
             found = part(revision_number(self._stands_at, self._step))
             out += found
             self._step += bool(found)

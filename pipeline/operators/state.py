@@ -38,16 +38,16 @@ from pipeline.detectors.stuck_tool import Times
 from pipeline.detectors.token_spike import Spending
 from pipeline.detectors.unmatched_change import Shown
 from pipeline.detectors.version_regression import Version, Versions
-from pipeline.operators.correlate import Ahead, Silence
+from pipeline.operators.correlate import Ahead, Forgotten, Silence
 from schemas.incidents import Evidence, Incident, Transition
 from schemas.signals import Action, Fact, Heard, Signal, Usage
 
-FORMAT = 12  # grows with every change of what is saved
+FORMAT = 13  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (
-        Action, Ahead, Board, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Heard, Incident, Ledger,
-        Loop, Monologue, Noise, Problem, Pulse, Refusals, Ring, Run, Said, Season, Seen, Shown, Signal, Silence,
+        Action, Ahead, Board, Burn, Call, Case, Delegation, Evidence, Fact, Failing, Fill, Forgotten, Heard, Incident,
+        Ledger, Loop, Monologue, Noise, Problem, Pulse, Refusals, Ring, Run, Said, Season, Seen, Shown, Signal, Silence,
         Sources, Spending, Streak, Symptom, Times, Topology, Totals, Trail, Transition, Undone, Usage, Usual, Version,
         Versions, Watch, Watches,
     )

@@ -157,6 +157,7 @@ class Correlate(SavingStage[CorrelateOperator]):
     def _read(self, operator: CorrelateOperator, element: Element) -> list[Outgoing]:
         messages = [decode_record(record.value) for record in element.records if record.value is not None]
         began = monotonic()
+        operator.starts_at(element.records[0].offset)
         found = operator.read(messages)
         self.operator_seconds += monotonic() - began
         revisions = [

@@ -1,7 +1,7 @@
 """Stages that save their state: where they go on, what they leave aside and why, what they may commit."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 from confluent_kafka import Producer
@@ -9,14 +9,12 @@ from confluent_kafka import Producer
 from pipeline.core import merge
 from pipeline.core.limits import Limits
 from pipeline.core.panes import TimeRules
-from pipeline.frontier import Element
 from pipeline.kafka_connection import KafkaConnection
 from pipeline.operators.state import version
 from pipeline.settings import Settings
 from pipeline.snapshots import Found, Shelf, messages, partition_of_task, task_name
 from pipeline.stages.base import StageError
 from pipeline.stages.correlate import SOURCES, Correlate
-from pipeline.stages.detect import Detect
 from pipeline.stages.read_back import read_partitions
 from pipeline.transport import StaleElementError
 from schemas.codecs import TICK
@@ -25,25 +23,12 @@ from schemas.signals import Gap, Marker, Reduced
 from schemas.topics import SIGNALS, SNAPSHOTS, TRACES
 from tests.builders import T0, at, usage
 from tests.stages.conftest import Start, until
+from tests.stages.detecting import Detecting
 from tests.stages.kafka import Broker
 
 pytestmark = pytest.mark.embedded
 TASK = task_name("detect", TRACES.name, 0)
 PANE = TimeRules().pane
-
-
-class Detecting(Detect):
-    """Remembers where it began to read partition 0."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.errors: list[StageError] = []
-        self.began: list[int] = []
-        super().__init__(settings, self.errors.append, limits=Limits(), rules=TimeRules(), now=lambda: T0)
-
-    async def take(self, element: Element) -> Awaitable[None]:
-        if element.partition == 0:
-            self.began.append(element.records[0].offset)
-        return await super().take(element)
 
 
 class Correlating(Correlate):

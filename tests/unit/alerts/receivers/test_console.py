@@ -16,7 +16,7 @@ def test_the_end_says_how_long_it_was_and_provisional_is_said() -> None:
     text = block(Pages().of(replace(firing(), transition="resolved"), over))
     assert text.startswith("PAGE critical RESOLVED\n")
     assert "  since         2026-03-02T10:03:00Z, for 3 min 10 s\n" in text
-    assert "  not final     provisional: a source has not spoken yet\n" in text
+    assert "  not final     provisional: not all of the data is there\n" in text
 
 
 def test_nothing_an_agent_writes_can_repaint_the_terminal_or_fake_a_page() -> None:

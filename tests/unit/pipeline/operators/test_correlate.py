@@ -284,6 +284,64 @@ def test_a_source_that_never_spoke_is_told_without_a_time() -> None:
     assert of_kind(operator.read(closed(TRACES, 0)), "telemetry_gap")[0].status == "resolved"
 
 
+def again_from_its_state(operator: CorrelateOperator) -> CorrelateOperator:
+    restarted = CorrelateOperator(SOURCES)
+    state.load(restarted, state.dump(operator))
+    return restarted
+
+
+@pytest.mark.fault("F26")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_with_its_memory_lost_it_says_so_to_every_tenant_and_of_what_may_have_an_older_cause_nothing_firm(
+    at_once: bool,
+) -> None:
+    operator = CorrelateOperator(SOURCES)
+
+    def read(messages: Messages) -> list[Incident]:
+        nonlocal operator
+        operator.starts_at(17)
+        found = operator.read(messages) if at_once else [one for m in messages for one in operator.read([m])]
+        operator = again_from_its_state(operator)  # whatever is saved, it is the same after a restart
+        return found
+
+    last = 60 * MINUTE // PANE  # the first whole pane is 1; a cause lies at most an hour back
+    found = read([*all_closed(0), *closed(EVENTS, 1, symptom(1, "x")), *closed(OTHER, 1), *closed(TRACES, 1)])
+    assert [(failure.status, failure.provisional) for failure in failures(found)] == [("open", True)]
+    (told,) = of_kind(found, "telemetry_gap")
+    assert (told.tenant, told.status, told.started_at) == ("acme", "open", pane(1))
+    assert told.title == (
+        "what was before 14:00:05 is not remembered: verdicts on what began by 15:00:05 are provisional"
+    )
+    assert "signals.v1 begins at offset 17" in told.summary
+    found = read([*all_closed(70, but=EVENTS), *closed(EVENTS, 70, deploy(70, "d", tenant="bolt"))])
+    assert [(failure.status, failure.provisional) for failure in failures(found)] == [("resolved", True)]
+    assert [gap.tenant for gap in of_kind(found, "telemetry_gap")] == ["bolt"]
+    assert read(all_closed(last - 1)) == []
+    found = read([*all_closed(last, but=EVENTS), *closed(EVENTS, last, symptom(last, "y", "prod/a/pod/b-0"))])
+    assert [(failure.status, failure.provisional) for failure in failures(found)] == [("open", True)]
+    over = of_kind(found, "telemetry_gap")
+    assert [(gap.tenant, gap.status, gap.resolved_at) for gap in over] == [
+        ("acme", "resolved", pane(last + 1)),
+        ("bolt", "resolved", pane(last + 1)),
+    ]
+    assert over[0].incident_id == told.incident_id
+    assert over[0].revision > told.revision
+    after = last + 1
+    found = read([*all_closed(after, but=EVENTS), *closed(EVENTS, after, symptom(after, "z", "prod/c/pod/d-0"))])
+    assert [(failure.status, failure.provisional) for failure in failures(found)] == [("open", False)]
+    assert of_kind(found, "telemetry_gap") == []
+
+
+def test_from_the_beginning_of_the_log_and_from_a_snapshot_nothing_is_forgotten() -> None:
+    operator = CorrelateOperator(SOURCES)
+    operator.starts_at(0)
+    operator.read(all_closed(0))
+    for one in (operator, again_from_its_state(operator)):
+        one.starts_at(17)  # where its next messages lie
+        found = one.read([*closed(EVENTS, 1, symptom(1, "x")), *closed(OTHER, 1), *closed(TRACES, 1)])
+        assert [(incident.kind, incident.provisional) for incident in found] == [("infrastructure_failure", False)]
+
+
 def test_two_revisions_of_an_incident_in_one_pane_have_two_numbers() -> None:
     operator = CorrelateOperator(SOURCES[:1])
     operator.read(closed(TRACES, 0, symptom(0, "x")))
