@@ -1,7 +1,9 @@
 """Every version of a schema against every other, and that the files say what they must."""
 
+import base64
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ PAIRS = [
     for old in registry.versions(name)
     for new in registry.versions(name)
 ]
+RECORDED = Path(__file__).with_name("recorded_messages.json")
 SAMPLES = {"string": "text", "bytes": b"\x00\xff", "long": 79, "int": 7, "double": 0.5, "boolean": True}
 
 
@@ -48,6 +51,41 @@ def test_a_message_of_any_version_is_read_as_any_other(old: registry.Schema, new
     out.seek(0)
     read = fastavro.schemaless_reader(out, old.parsed, new.parsed)
     assert read == {field.name: value.get(field.name, field.default) for field in new.fields}
+
+
+def as_recorded(value: Any) -> Any:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else value
+
+
+def recorded() -> dict[str, dict[str, Any]]:
+    """Schema and version -> a message as that version wrote it, and its fields. UPDATE_GOLDEN=1 adds those of a new
+    version, and never changes what is there."""
+    found: dict[str, dict[str, Any]] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+    if os.environ.get("UPDATE_GOLDEN"):
+        for schema in EVERY:
+            value = {field.name: SAMPLES[field.type] for field in schema.fields}
+            out = io.BytesIO(schema.header)
+            out.seek(len(schema.header))
+            fastavro.schemaless_writer(out, schema.parsed, value)
+            entry = {
+                "message": base64.b64encode(out.getvalue()).decode(),
+                "fields": {name: as_recorded(item) for name, item in value.items()},
+            }
+            found.setdefault(f"{schema.name}.v{schema.version}", entry)
+        RECORDED.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    return found
+
+
+@pytest.mark.fault("F46")
+def test_what_every_version_so_far_has_written_is_read_today() -> None:
+    messages = recorded()
+    assert messages.keys() == {f"{schema.name}.v{schema.version}" for schema in EVERY}
+    for key, entry in messages.items():
+        name, read = single.decode(base64.b64decode(entry["message"]))
+        newest = registry.newest(name)
+        assert key.startswith(f"{name}.v")
+        expected = {field.name: entry["fields"].get(field.name, field.default) for field in newest.fields}
+        assert {name: as_recorded(value) for name, value in read.items()} == expected, key
 
 
 @pytest.mark.parametrize("schema", EVERY, ids=lambda schema: f"{schema.name}.v{schema.version}")
