@@ -17,7 +17,7 @@ import threading
 import time
 import urllib.parse
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -36,6 +36,7 @@ class Insert:
     token: str
     became: str
     at: float
+    settings: Mapping[str, str]  # as they came with it
 
 
 class FaultySink:
@@ -73,10 +74,11 @@ class FaultySink:
         self.release()
         self.close_port()
 
-    def decide(self, table: str, token: str) -> str:
+    def decide(self, table: str, settings: Mapping[str, str]) -> str:
         with self._lock:
             became = self.plan(len(self.inserts))
-            self.inserts.append(Insert(table, token, became, time.monotonic()))
+            token = settings.get("insert_deduplication_token", "")
+            self.inserts.append(Insert(table, token, became, time.monotonic(), settings))
         return became
 
     def wait_for_release(self) -> None:
@@ -137,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         found = re.match(r"\s*INSERT INTO `?(?:\w+`?\.`?)?(\w+)", statement)
         if found is None:
             return self._forward(body)
-        became = self.server.sink.decide(found[1], options.get("insert_deduplication_token", ""))
+        became = self.server.sink.decide(found[1], options)
         if became == "pass":
             self._forward(body)
         elif became.isdigit():

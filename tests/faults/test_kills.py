@@ -12,8 +12,9 @@ from alerts.rules.samples import sample_incident
 from pipeline.kafka_connection import KafkaConnection
 from pipeline.offsets import Offsets
 from pipeline.settings import Settings
+from pipeline.stages.record import Record
 from schemas.codecs.single import decode, encode_incident
-from schemas.topics import INCIDENTS, INPUTS, NOTIFICATIONS, SIGNALS, TRACES
+from schemas.topics import BY_NAME, INCIDENTS, INPUTS, NOTIFICATIONS, SIGNALS, TRACES
 from tests.faults.load import Load
 from tests.faults.receiver import FaultyReceiver
 from tests.faults.sink import FaultySink
@@ -89,6 +90,43 @@ def test_killed_before_an_offset_is_acknowledged_or_committed_it_writes_the_same
     assert set(faulty.rows()) == load.produced
     again = sum(faulty.rows(final=False).values()) - len(load.produced)
     assert 0 <= again <= sum(written.values())  # no more than what was written and not committed
+
+
+@pytest.mark.fault("F02", "F03")
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    "points",  # in the order of the flow: what a later stage reads is there when it is its turn
+    [
+        ("detect.effects", "correlate.acknowledged", "notify.effects", "record.acknowledged"),
+        pytest.param(
+            ("detect.acknowledged", "correlate.effects", "notify.acknowledged", "record.effects"),
+            marks=pytest.mark.soak,
+        ),
+    ],
+)
+def test_killed_once_at_a_boundary_of_every_stage_it_stores_and_tells_the_same(
+    kafka: Broker, at_sink: Settings, faulty: FaultySink, tmp_path: Path, points: tuple[str, ...]
+) -> None:
+    settings = at_sink.model_copy(update={"limits_file": LIMITS})
+    told = Story(settings)
+    stages = (*READS, "record")
+    for point in points:
+        Worker(settings, stages, tmp_path / point, fail_at=point).wait_until_it_fails()
+    reads = READS | {"record": tuple(BY_NAME[topic] for topic in Record.topics)}
+    offsets = Offsets(KafkaConnection(servers=kafka.bootstrap))
+    last = Worker(settings, stages, tmp_path / "last")
+    try:
+        last.wait_until(
+            lambda: all(offsets.committed(settings.group(stage), of) == offsets.ends(of) for stage, of in reads.items())
+        )
+    finally:
+        last.kill()
+        offsets.close()
+    told.check_incidents(kafka.values(INCIDENTS.name))
+    told.check_pages(kafka.values(NOTIFICATIONS.name))
+    expected = {incident.incident_id for incident in told.without_fault.outcomes.incidents}
+    rows = faulty.client.query("SELECT incident_id FROM incidents FINAL")
+    assert sorted(row["incident_id"] for row in rows) == sorted(expected)
 
 
 @pytest.mark.fault("F04")

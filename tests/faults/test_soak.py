@@ -28,13 +28,21 @@ MB = 1 << 20
 MOST_GROWTH_MB = 25  # of a worker after its first third; Python and its allocators are never quite still
 
 
+def said_last(worker: Worker, code: int) -> str:
+    """Why it ended with this code. A worker that ends by itself and does not say why is a fault of its own."""
+    lines = [line for line in worker.log.read_text().splitlines() if f"exit {code}: " in line]
+    assert lines, f"it ended with {code} and did not say why:\n{worker.tail()}"
+    return f"{worker.log.name}: {lines[-1]}"
+
+
 class Supervised:
     """A worker that is started again whenever it ends, and everything that is done to it."""
 
     def __init__(self, settings: Settings, folder: Path, draw: random.Random) -> None:
         self._settings, self._folder, self._draw = settings, folder, draw
         self.started = 0
-        self.ended: Counter[int | str] = Counter()  # exit codes
+        self.ended: Counter[int] = Counter()  # exit codes
+        self.reasons: list[str] = []  # what each that ended with an error of its own said last
         self.worker = self._start()
 
     def _start(self) -> Worker:
@@ -46,6 +54,8 @@ class Supervised:
         code = self.worker.ended
         if code is not None:
             self.ended[code] += 1
+            if code > 0:
+                self.reasons.append(said_last(self.worker, code))
             self.worker = self._start()
 
     def kill(self) -> None:
@@ -130,6 +140,7 @@ def test_whatever_happens_at_random_every_row_arrives_and_is_seen_once(
     finally:
         supervised.kill()
     print(f"{dict(happened)}, workers {supervised.started}, ended by themselves {dict(supervised.ended)}")
+    print("\n".join(supervised.reasons))
     assert sum(happened.values()) >= 3
     assert set(faulty.rows()) == load.produced, f"seed {SEED}"
     assert set(faulty.rows().values()) == {1}
