@@ -13,7 +13,7 @@ demo: $(READY)
 	@$(BIN)/aftermath demo $(ARGS)
 
 test: check # much of it waits; JOBS=0 runs it in one process
-	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder --durations 25 $(ARGS)
 
 soak: $(READY)
 	$(BIN)/python -m pytest -m soak $(ARGS)

@@ -37,6 +37,13 @@ def pytest_testnodedown(node: Any) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for key in ("", "passed", "failed") for report in terminalreporter.stats.get(key, [])]
+    of_matrix = [report for report in reports if "fault" in getattr(report, "keywords", ())]
+    if tests := {report.nodeid for report in of_matrix}:
+        seconds = sum(report.duration for report in of_matrix)
+        terminalreporter.write_line(
+            f"fault matrix: {len(tests)} tests, {seconds:.0f} s if they ran one after the other"
+        )
     if USED:
         terminalreporter.section("real parts")
         for part, says in USED.items():

@@ -249,3 +249,20 @@ def test_a_storm_of_incidents_is_told_in_a_message_of_each_group_at_a_time(count
         at.setdefault(one.thread, []).append(one.at)
     assert len(at) == 20
     assert all(later - sooner >= 5 * MINUTE for times in at.values() for sooner, later in pairwise(times))
+
+
+@pytest.mark.parametrize(
+    ("routes", "second"), [(None, 10), (Routes(replace(ROOT, group_by=("tenant",))), 10 + 30)], ids=["rules", "routes"]
+)
+def test_a_storm_of_one_tenant_delays_no_page_of_another(routes: Routes | None, second: int) -> None:
+    def told_of_bolt(storm: int) -> list[tuple[int, list[str]]]:
+        found = Driver(routes, now=NOON)
+        run(
+            found,
+            60,
+            *((number % 9, incident(f"i{number}")) for number in range(storm)),
+            (10, incident("b", tenant="bolt")),
+        )
+        return [((one.at - NOON) // SECOND, sorted(one.firing)) for one in found.sent if "b" in one.firing]
+
+    assert told_of_bolt(0) == told_of_bolt(500) == [(second, ["b"])]
