@@ -63,7 +63,7 @@ def parts_of(rows: pl.DataFrame, cuts: set[int]) -> list[pl.DataFrame]:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=IDS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(told=stretches, cuts=st.sets(st.integers(0, 50), max_size=6))
 def test_where_panes_are_cut_into_batches_does_not_matter(
     module: ModuleType, told: list[tuple[dict[str, Any], int]], cuts: set[int]
@@ -78,7 +78,7 @@ def test_where_panes_are_cut_into_batches_does_not_matter(
 
 
 @pytest.mark.parametrize("module", MODULES, ids=IDS)
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(told=stretches, cut=st.integers(1, 50))
 def test_a_memory_that_was_saved_goes_on_as_if_it_had_not_been(
     module: ModuleType, told: list[tuple[dict[str, Any], int]], cut: int

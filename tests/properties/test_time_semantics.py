@@ -97,7 +97,7 @@ records = st.tuples(arrivals, st.lists(st.integers(0, 270), max_size=6)).map(
 
 
 @pytest.mark.fault("F29")
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(records, st.lists(st.integers(1, 9), min_size=1, max_size=5))
 def test_rows_are_classed_and_carried_record_by_record_whatever_the_batches(
     log: list[Record], sizes: list[int]

@@ -6,7 +6,10 @@ little better than a coin there; where a hint is planted it must find it, or the
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tests.corpus.generate import corpus
@@ -15,6 +18,7 @@ from tests.corpus.truth import Trajectory
 TRAINING, TRIAL = range(10), range(200, 210)
 BETTER_THAN_A_COIN = 0.06  # about two and a half standard deviations at this number of trajectories
 Features = list[tuple[dict[str, float], bool]]
+Numbers = npt.NDArray[Any]
 
 
 def number(text: object) -> float:
@@ -41,28 +45,33 @@ def features(trajectories: list[Trajectory]) -> Features:
     return found
 
 
-def balanced(data: Features, name: str, threshold: float, above: bool) -> float:
+def balanced(values: Numbers, is_positive: Numbers, threshold: float, above: bool) -> float:
     """Mean of the shares of positives and of negatives that the stump gets right."""
-    right, total = {True: 0, False: 0}, {True: 0, False: 0}
-    for known, is_positive in data:
-        said = (known.get(name, 0.0) >= threshold) == above
-        total[is_positive] += 1
-        right[is_positive] += said == is_positive
-    return sum(right[side] / total[side] for side in (True, False)) / 2
+    said = (values >= threshold) == above
+    return float((said[is_positive].mean() + (~said[~is_positive]).mean()) / 2)
 
 
 def best_on_trial(training: Features, trial: Features) -> float:
     """The stump that is best on the one, on the other."""
+
+    def column(data: Features, name: str) -> Numbers:
+        return np.array([known.get(name, 0.0) for known, _ in data])
+
+    def truth(data: Features) -> Numbers:
+        return np.array([is_positive for _, is_positive in data])
+
+    is_positive = truth(training)
     stumps: list[tuple[float, str, float, bool]] = []
     for name in sorted({name for known, _ in training for name in known}):
-        values = sorted({known.get(name, 0.0) for known, _ in training})
+        known = column(training, name)
+        values = sorted(set(known.tolist()))
         stumps += [
-            (balanced(training, name, threshold, above), name, threshold, above)
+            (balanced(known, is_positive, threshold, above), name, threshold, above)
             for threshold in values[:: max(1, len(values) // 12)]
             for above in (True, False)
         ]
     _, name, threshold, above = max(stumps)
-    return balanced(trial, name, threshold, above)
+    return balanced(column(trial, name), truth(trial), threshold, above)
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ def oracle(before: float, after: float) -> float:
     return min(at)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.floats(0.0, 2.5), st.floats(3.6, 60.0))
 def test_a_step_is_found_when_the_formula_says(before: float, after: float) -> None:
     wanted = oracle(before, after)
@@ -96,7 +96,7 @@ def test_it_says_what_is_left_and_ends_soon_after_the_burn() -> None:
     assert first.rule_version == "1+limits.2"
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.floats(16.0, 60.0), st.integers(1, 4))
 def test_the_interval_holds_the_moment_at_which_it_is_used_up(rate: float, every: int) -> None:
     """Calls come every few panes, each so much larger."""
