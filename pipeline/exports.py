@@ -34,7 +34,7 @@ PEEKED: Final = 20  # lines in which a transcript has a message
 def exported(path: Path) -> Iterator[Read] | None:
     """The events of a file of somebody else's, by line; None where it is none that we know. Raises UsageError."""
     documents = list(_first(path))
-    if not documents or documents[0].get("type") in EVENTS:
+    if not documents or documents[0].get("type") in tuple(EVENTS):  # which may be anything, a list say
         return None
     if any(claude_code.is_transcript(found) for found in documents):
         return _transcript(path)
@@ -48,11 +48,12 @@ def _is_known(found: Found) -> bool:
 
 
 def _first(path: Path) -> Iterator[dict[str, Any]]:
-    """The first objects of a file, as far as they are JSON."""
+    """The objects in the first lines of a file; some may be no JSON."""
     for number, found in _objects(path):
-        if number > PEEKED or found is None:
+        if number > PEEKED:
             return
-        yield found
+        if found is not None:
+            yield found
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:

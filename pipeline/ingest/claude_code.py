@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.ingest.access import access_of_command
 from pipeline.ingest.usage import count
+from schemas.events import TEXT_LENGTH
 from schemas.signals import compact_json, stable_hash
 from schemas.times import parse_time
 
@@ -148,14 +149,15 @@ def _tool_calls(ordered: list[Line], shift: int) -> list[Event]:
 
 def _tool_call(line: Line, part: dict[str, Any], moment: int) -> Event:
     name, given = part["name"], part["input"]
-    access = access_of_command(given.get("command", "")) if name == "Bash" else ACCESS_OF_TOOL.get(name)
+    access = access_of_command(str(given.get("command", ""))) if name == "Bash" else ACCESS_OF_TOOL.get(name)
+    text = compact_json(given)
     event = _common(line) | {
         "start_time": moment,
         "span_id": part["id"],
         "parent_span_id": line["id"],
         "operation": "handoff" if name == "Task" else "execute_tool",
         "tool_name": name,
-        "tool_args": compact_json(given),
+        "tool_args": text if len(text) <= TEXT_LENGTH else None,  # a file that is written stands in there whole
         "args_digest": part.get("input_sha256") or stable_hash(name, given),
         "status": "ok",
     }

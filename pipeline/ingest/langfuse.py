@@ -17,7 +17,7 @@ from schemas.times import parse_time
 
 Found = Mapping[str, Any]
 
-TYPES: Final = frozenset(["SPAN", "GENERATION", "EVENT", "TOOL", "AGENT", "CHAIN", "RETRIEVER", "EMBEDDING"])
+TYPES: Final = ("SPAN", "GENERATION", "EVENT", "TOOL", "AGENT", "CHAIN", "RETRIEVER", "EMBEDDING")
 
 
 def is_export(found: Found) -> bool:

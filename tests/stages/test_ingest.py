@@ -1,5 +1,7 @@
 """ingest on a broker: OTLP in, our three topics out, in order, and dead letters for what is none."""
 
+import asyncio
+
 import pytest
 
 from pipeline.app import Pipeline
@@ -48,6 +50,34 @@ async def test_spans_come_out_in_the_order_of_their_session_and_bad_messages_alo
     counts = stage.counters[OTLP_SPANS.name]
     assert (counts[Outcome.ACCEPTED], counts[Outcome.REJECTED], counts[Outcome.DROPPED]) == (2, 1, 1)
     assert kafka.committed(settings.group("ingest"), OTLP_SPANS.name)[2] == 4
+
+
+async def test_sessions_that_come_between_each_other_keep_their_order_over_many_reads(
+    kafka: Broker, settings: Settings, started: Start
+) -> None:
+    """Three sessions take turns in 40 messages, which come while the stage reads: each stays in one order."""
+
+    def turn(number: int) -> bytes:
+        said = [TOOL | {"session.id": f"session_{(number + place) % 3}"} for place in range(3)]
+        return traces([otel_span(number, 3 * number + place, attributes=one) for place, one in enumerate(said, 1)])
+
+    stage, errors = a_stage(settings)
+    await started(stage)
+    for at in range(40):
+        await asyncio.to_thread(kafka.produce, OTLP_SPANS.name, [turn(at)], 2)
+    await until(lambda: stage.progress.messages == 40 and stage.progress.confirmed == stage.progress.elements)
+    assert await stage.stop()
+    assert not errors
+    assert stage.progress.elements > 3  # so that several were on their way at once
+    for session in range(3):
+        places = [
+            [int(span["span_id"], 16) for span in found if span["session_id"] == f"session_{session}"]
+            for number in range(TRACES.partitions)
+            for found in [[decode(value)[1] for value, _ in kafka.records(TRACES.name, number) if value]]
+        ]
+        (order,) = [found for found in places if found]  # one partition has them all
+        assert len(order) == 40
+        assert order == sorted(order)
 
 
 async def test_metrics_and_logs_go_to_their_topics(kafka: Broker, settings: Settings, started: Start) -> None:

@@ -96,3 +96,27 @@ def test_a_transcript_of_claude_code(tmp_path: Path) -> None:
     assert (chat.operation, chat.input_tokens, chat.cached_input_tokens) == ("chat", 100, 90)
     assert (tool.tool_name, tool.access, tool.status, tool.duration_ms) == ("Bash", "read", "error", 2000)
     assert tool.result_digest
+
+
+@pytest.mark.parametrize(
+    ("given", "access", "is_kept"),
+    [({"command": "ls"}, "read", True), ({"command": 5}, "write", True), ({"command": "cat", "x": "y" * 70_000}, "read", False)],
+)  # fmt: skip
+def test_a_call_of_a_transcript_is_kept_whatever_its_arguments_are(
+    tmp_path: Path, given: dict[str, Any], access: str, is_kept: bool
+) -> None:
+    call = {"type": "tool_use", "id": "t1", "name": "Bash", "input": given}
+    rows: list[dict[str, Any]] = [
+        {"type": [], "sessionId": "session_1", "timestamp": "2026-03-02T14:00:00Z", "message": {}},  # of no known type
+        {"sessionId": "session_1", "type": "assistant", "timestamp": "2026-03-02T14:00:01Z"}
+        | {"message": {"id": "m1", "model": "model_1", "content": [call], "usage": {}}},
+        {"sessionId": "session_1", "type": "user", "timestamp": "2026-03-02T14:00:03Z"}
+        | {"message": {"content": [{"type": "tool_result", "tool_use_id": "t1", "content": "a"}]}},
+    ]
+    path = tmp_path / "session.jsonl"
+    path.write_text("{ cut\n" + "".join(json.dumps(row) + "\n" for row in rows))
+    found, bad = read(path)
+    assert [line.line for line in bad] == [1]
+    tool = found[-1]
+    assert (tool.tool_name, tool.access, tool.tool_args is not None) == ("Bash", access, is_kept)
+    assert tool.args_digest
