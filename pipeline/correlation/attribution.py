@@ -15,7 +15,7 @@ from schemas.incidents import Attribution, Candidate, Verdict
 
 NOTHING_SEEN = 1.0  # weight of a failure that had no cause we saw
 HARDWARE = 12.0  # the same where a node failed first: pods that die with it need no other cause
-UNSEEN = 0.5  # what a wholly silent source adds to nothing we saw: somebody may have done what is not in the log yet
+UNSEEN = 0.6  # what a wholly silent source adds to nothing we saw: enough that its silence alone clears nobody
 CLEAR = 0.65  # a verdict needs this probability
 AHEAD = 2.0  # and must be this many times as likely as the next
 SHARED = 0.75  # two together must have this

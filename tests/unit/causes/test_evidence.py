@@ -89,6 +89,27 @@ def test_without_the_source_that_tells_of_people_no_person_is_blamed(told: list[
     assert {after[case.tenant].verdict for case in cases} <= {"infrastructure", "undetermined"}
 
 
+def test_without_the_source_that_holds_the_decisive_evidence_the_verdict_is_undetermined(told: list[Failure]) -> None:
+    """Nobody is cleared by a source that says nothing: neither the culprit, nor everybody."""
+    cases = [case for case in decided(told) if case.verdict == "agent"]
+    cases = [case for case in cases if not any(event.get("reason") in NODE_FAILS for event in case.events)]
+    before = attributions(cases)
+    after = attributions(without(case, lambda event, case=case: _is_of_agents(event, case)) for case in cases)
+    right = [case for case in cases if before[case.tenant].verdict == "agent"]
+    assert len(right) >= 15
+    assert all(after[case.tenant].unseen for case in right)
+    fell = [case for case in right if after[case.tenant].verdict == "undetermined"]
+    assert len(fell) >= 0.9 * len(right), {case.tenant: after[case.tenant] for case in right if case not in fell}
+
+
+NODE_FAILS = ("SystemOOM", "NodeNotReady", "NodeHasDiskPressure")
+
+
+def _is_of_agents(event: Event, case: Failure) -> bool:
+    """All traces, and what the cluster told of the culprit's act."""
+    return event["type"] == "agent_span" or _is_its_trace(event, case)
+
+
 def _is_its_trace(event: Event, case: Failure) -> bool:
     """What shows the culprit's act: the span or event itself, and what the cluster told of the same object."""
     return is_change(event) and (event.get("target") or event.get("resource")) in places(case)

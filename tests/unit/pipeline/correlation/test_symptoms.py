@@ -190,3 +190,29 @@ def test_of_what_only_warnings_told_it_is_not_known_when_it_is_over() -> None:
     rows = [event(s, f"e{s}", "kubernetes", pod, reason="BackOff", severity="warning") for s in (0, 90)]
     (found,) = incidents(rows)
     assert states(found) == {pod: ("warned", at(90))}
+
+
+def test_a_change_that_is_told_of_late_makes_a_revision_of_the_same_incident() -> None:
+    tenant = Correlator("acme", PANE, Limits())
+    (first,) = tenant.apply(at(0), three(0, CART))
+    (second,) = tenant.apply(at(120), [replace(change(-30, CART), late=True)])
+    assert second.incident_id == first.incident_id
+    assert (first.attribution.ranked, second.attribution.verdict) == ((), "change")
+    assert second.updated_at > first.updated_at
+
+
+@pytest.mark.parametrize("depends", [True, False])
+def test_what_broke_is_told_in_the_order_of_its_distance_from_the_cause(depends: bool) -> None:
+    tenant = Correlator("acme", PANE, Limits())
+    edges = [(DB, CART), (PAY, DB)] if depends else []
+    facts = [
+        Fact(
+            tenant="acme", fact_id=f"{one}", kind="dependency", resource=one, value=on, event_time=at(-60),
+            published_time=at(-60), valid_from=at(-60),
+        )
+        for one, on in edges
+    ]  # fmt: skip
+    hit = [*three(0, PAY), *three(0, DB), *three(0, CART)]
+    (said,) = tenant.apply(at(0), [*facts, change(-30, CART), *hit])
+    found = [(item.resource, item.distance) for item in said.blast_radius]
+    assert found == ([(CART, 0), (DB, 1), (PAY, 2)] if depends else [(CART, 0), (PAY, 1), (DB, 1)])

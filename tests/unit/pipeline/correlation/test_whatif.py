@@ -1,5 +1,6 @@
 """The catalogue of limits over sessions: where each stops, what that spares, and what it would stop besides."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -144,3 +145,43 @@ def test_healthy_sessions_that_would_be_stopped_too_are_counted() -> None:
 def test_without_a_session_held_responsible_no_limit_would_have_helped() -> None:
     nobody = incident().model_copy(update={"session_ids": (), "agent_id": None})
     assert "no limit on an agent would have stopped it" in render(what_if(nobody, [], [], Known(), Values(), 7))
+
+
+WINDOW = fact("freeze", "prod/shop/namespace/shop")
+SIX = [span(n, tokens=30) for n in range(6)]  # equal calls
+# limit -> what it stops, what it lets through
+CATALOGUE = {
+    "step limit": (SIX, SIX[:3]),
+    "repeat cap": (SIX, [span(n, tool_args=f'{{"item":{n}}}') for n in range(6)]),
+    "token budget": (SIX, SIX[:2]),
+    "reconnaissance before write": ([write(1)], [span(0, target=CART), write(5)]),
+    "approval": ([write(1)], [write(1, approval="granted")]),
+    "freeze check": ([write(1)], [write(1, target="prod/other/deployment/x")]),
+    "canary": ([write(1)], [write(1, tool_args='{"percent":10}'), write(5, tool_args='{"percent":100}')]),
+}
+
+
+@pytest.mark.parametrize("limit", CATALOGUE)
+def test_each_limit_of_the_catalogue_has_its_earliest_stop_what_that_spares_and_its_price(limit: str) -> None:
+    stopped, let_through = CATALOGUE[limit]
+
+    def session(name: str, spans: list[Span]) -> list[Span]:
+        return [replace(one, session_id=name) for one in spans]
+
+    healthy = [*session("h-1", stopped), *session("h-2", let_through), *session("h-3", let_through)]
+    values = Values(steps=3, repeats=3, tokens=100)
+    found = what_if(incident(), by_session(stopped), by_session(healthy), Known.of([WINDOW]), values, 7)
+    (outcome,) = (one for one in found.outcomes if one.limit.split(" of ")[0] == limit)
+    assert outcome.stop is not None
+    at_stop = next(n for n, one in enumerate(stopped) if one.span_id == outcome.stop.span_id)
+    spared = [one for one in stopped[at_stop:] if one.operation == "execute_tool"]
+    assert outcome.stop.calls_avoided == len(spared)
+    assert outcome.stop.tokens_avoided == sum(one.tokens for one in spared)
+    assert (outcome.healthy.sessions, outcome.healthy.stopped) == (3, 1)
+    nothing = what_if(incident(), by_session(let_through), [], Known.of([WINDOW]), values, 7)
+    assert next(one for one in nothing.outcomes if one.limit.split(" of ")[0] == limit).stop is None
+
+
+def test_the_catalogue_that_is_tested_is_the_whole_one() -> None:
+    found = what_if(incident(), by_session(SIX), [], Known(), Values(), 7)
+    assert {one.limit.split(" of ")[0] for one in found.outcomes} == set(CATALOGUE)
