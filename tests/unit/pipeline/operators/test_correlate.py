@@ -122,7 +122,9 @@ def test_from_the_gap_record_on_an_incident_is_said_provisionally() -> None:
 
 def test_what_the_missing_data_agrees_with_is_confirmed() -> None:
     operator = CorrelateOperator(SOURCES)
-    operator.read([*all_closed(0), *closed(EVENTS, 1, symptom(1, "x")), *closed(OTHER, 1)])
+    elsewhere = action(0, "a", "prod/far/deployment/x")  # agents are heard of
+    operator.read([*all_closed(0, but=TRACES), *closed(TRACES, 0, elsewhere)])
+    operator.read([*closed(EVENTS, 1, symptom(1, "x")), *closed(OTHER, 1)])
     (provisional,) = failures(operator.read([gap(TRACES, 0)]))
     (firm,) = failures(operator.read(closed(TRACES, 1)))
     # the same but for how sure it is: what is silent may hold another cause
