@@ -107,7 +107,8 @@ class Loop:
 
 def seen_of(row: dict[str, Any], call: int, arguments: int, limits: Limits) -> Seen:
     """The call of this row."""
-    volatile = limits.value("volatile_arguments", row["tenant"], row["agent_id"], row["tool_name"], row["target"])
+    called = (row["tenant"], row["agent_id"], row["tool_name"], row["target"], row["agent_version"])
+    volatile = limits.value("volatile_arguments", *called)
     return Seen(
         call,
         arguments,

@@ -266,7 +266,7 @@ def _is_patient(row: dict[str, Any], run: Run, rounds: int, limits: Limits) -> b
     if not run.called or any(call.is_error or (call.is_write and not call.is_wait) for call in run.called):
         return False
     if any(
-        limits.value("may_poll", row["tenant"], row["agent_id"], call.tool, call.target)
+        limits.value("may_poll", row["tenant"], row["agent_id"], call.tool, call.target, row["agent_version"])
         for call in run.called
         if call.tool is not None
     ):

@@ -163,7 +163,8 @@ def governance_gaps(action: Action, around: Surroundings) -> tuple[GovernanceGap
     gaps = []
     what = candidates.describe_action(action)
     agent = action.agent_id
-    needed = around.limits.value("needs_approval", action.tenant, agent, action.tool_name, action.target)
+    called = (action.tenant, agent, action.tool_name, action.target, action.agent_version)
+    needed = around.limits.value("needs_approval", *called)
     if action.approval in ("requested", "denied") or (needed and action.approval != "granted"):
         state = action.approval or "not asked for"
         gaps.append(

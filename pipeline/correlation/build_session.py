@@ -182,15 +182,15 @@ def _attribution(case: Case, resource: str | None) -> Attribution:
 def governance_gaps(case: Case, limits: Limits) -> tuple[GovernanceGap, ...]:
     """Which limit was missing, too wide or passed."""
     gaps = []
-    agent = case.agent_id or ""
+    agent, version = case.agent_id or "", case.agent_version
     references = tuple(sorted({item.event_id for item in case.evidence.values()})[:4])
     for loop in list(case.loops.values())[:1]:
         where = f"{', '.join(loop['tools'][:2])} repeated {loop['repetitions']} times"
-        if loop["max_steps"] is None and limits.value("max_steps", case.tenant, agent) is None:
+        if loop["max_steps"] is None and limits.value("max_steps", case.tenant, agent, agent_version=version) is None:
             gaps.append(
                 GovernanceGap(component=agent, failure_point=where, gap="step limit: none", references=references)
             )
-        budget = limits.value("tokens_per_session", case.tenant, agent)
+        budget = limits.value("tokens_per_session", case.tenant, agent, agent_version=version)
         if budget is None and loop["ledger"]["unplanned_tokens"]:
             gaps.append(
                 GovernanceGap(component=agent, failure_point=where, gap="token budget: none", references=references)

@@ -49,7 +49,6 @@ FROM_USAGE: tuple[Any, ...] = (
     refused_calls,
     silence,
     stuck_tool,
-    version_regression,
 )
 
 
@@ -67,6 +66,7 @@ class Correlator:
         self._used = [module.fresh() for module in FROM_USAGE]
         self._staged = careless_change.fresh()
         self._runs = repeated_run.fresh()
+        self._versions = version_regression.fresh()
         self._unmatched = unmatched_change.fresh()
         self.cases = Cases(self.topology)
         self.said: dict[str, Incident] = {}  # incident id -> what was said last of each case
@@ -99,6 +99,7 @@ class Correlator:
         twin._used = copy.deepcopy(self._used)
         twin._staged = copy.deepcopy(self._staged)
         twin._runs = copy.deepcopy(self._runs)
+        twin._versions = copy.deepcopy(self._versions)
         twin._unmatched = copy.deepcopy(self._unmatched)
         twin.cases = self.cases.twin(twin.topology)
         twin.said = dict(self.said)
@@ -116,6 +117,7 @@ class Correlator:
             "used": [memory.saved() for memory in self._used],
             "staged": self._staged.saved(),
             "runs": self._runs.saved(),
+            "versions": self._versions.saved(),
             "unmatched": self._unmatched.saved(),
             "cases": self.cases.saved(),
             "said": self.said,
@@ -131,6 +133,7 @@ class Correlator:
             memory.restore(found)
         self._staged.restore(saved["staged"])
         self._runs.restore(saved["runs"])
+        self._versions.restore(saved["versions"])
         self._unmatched.restore(saved["unmatched"])
         self.cases, self.said = Cases(self.topology), saved["said"]
         self.cases.restore(saved["cases"])
@@ -153,6 +156,10 @@ class Correlator:
             self.topology.see(action.target)
             self._actions.append(action)
         limits, spend = self.limits.in_force(pane), self._spent.call
+        loops = [signal for signal in signals if signal.family == "feedback_loop"]
+        signals += spend(
+            version_regression, version_regression.detect, used, loops, pane, self.pane_size, self._versions, limits
+        )
         for module, memory in zip(FROM_USAGE, self._used, strict=True):
             signals += spend(module, module.detect, used, pane, self.pane_size, memory, limits)
             if module is silence and not used and any(isinstance(row, Heard | Fact) for row in rows):
@@ -235,6 +242,7 @@ class Correlator:
         for memory in self._used:
             memory.expire(now)
         self._staged.expire(now)
+        self._versions.expire(now)
         self._unmatched.expire(now)
 
     def _revisions(self, now: int) -> list[Incident]:

@@ -44,6 +44,7 @@ ROW = (
     "args_digest", "result_digest", "status", "access", "target", "start_time", "event_time", "parent_span_id",
     "span_id", "max_steps", "partition", "offset", "pane",
 )  # fmt: skip
+CALLED = ("tenant", "agent_id", "tool_name", "target", "agent_version")  # as limits are asked for
 NONE = np.uint64(0)
 WRITING = ("write", "destructive", "provision")
 
@@ -118,7 +119,7 @@ def _hashes(rows: Rows, calls: Slots, limits: Limits) -> tuple[Any, Any]:
     arguments = np.where(digest != NONE, digest, text)
     unknown = np.flatnonzero((result == NONE) & ~is_error & (text != NONE))
     if unknown.size:
-        asked = rows.take(calls[unknown], ("tool_args", "tenant", "agent_id", "tool_name", "target")).rows()
+        asked = rows.take(calls[unknown], ("tool_args", *CALLED)).rows()
         arguments[unknown] = [
             canonical_hash(given, limits.value("volatile_arguments", *call) or ()) for given, *call in asked
         ]

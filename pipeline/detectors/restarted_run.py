@@ -2,13 +2,16 @@
 
 No run shows it: each makes the call a few times at most. The calls of all runs of an agent below one root session are
 taken together where a run begins after the one before it has ended; runs side by side are workers of their own. Fires
-at the fifth equal call in a row (tool, target, arguments and what came of it) over at least two runs, speaks again as
-it grows (pipeline/core/loops.py), and once when it is over: another call.
+at the fifth equal call in a row over at least two runs, speaks again as it grows (pipeline/core/loops.py), and once
+when it is over: another call. Equal is what pipeline/core/sameness.py says, arguments that jitter by their name or that
+`limits.yml` declares volatile included; what `may_poll` only looks, and may go on.
 
-On columns: a call that equals the one before it is a suspect; Python looks at the calls of its agent from there on.
+On columns: a call like the one before it in tool, target and what came of it is a suspect; Python looks at the calls of
+its agent from there on. The arguments of the call before the first suspect are known as a hash only: where they differ,
+it counts as equal once the call after the suspect is equal to that.
 Only sessions below a root are looked at: other sessions are their own history.
 
-memory  (tenant, root session, agent) -> 120 bytes in columns, and a streak (1 kB) for the few that repeat themselves;
+memory  (tenant, root session, agent) -> 130 bytes in columns, and a streak (2 kB) for the few that repeat themselves;
         leaves after 6 h of silence
 """
 
@@ -22,6 +25,7 @@ from pipeline.core.limits import Limits
 from pipeline.core.loops import TOKENS, Found, Totals, is_news, signal_of
 from pipeline.core.panes import mix
 from pipeline.core.rows import Rows
+from pipeline.core.sameness import Call, call_of, repeats
 from pipeline.core.sessions import BySlot, Columns, SessionIndex, Slots
 from schemas.resources import name_of
 from schemas.signals import Signal
@@ -29,17 +33,20 @@ from schemas.times import format_span
 
 REPETITIONS = 5
 LEAST_RUNS = 2
+CALLED = ("tenant", "agent_id", "tool_name", "target", "agent_version")  # as limits are asked for
 TOOL_OPERATIONS = ("execute_tool", "retrieval", "handoff")
 ROW = (
-    "tenant", "session_id", "root_session_id", "agent_id", "agent_version", "operation", "tool_name", "target",
-    "status", "max_steps", "start_time", "event_time", "span_id", "partition", "offset", "pane",
+    "tenant", "session_id", "root_session_id", "agent_id", "agent_version", "operation", "tool_name", "tool_args",
+    "args_digest", "result_digest", "access", "target", "status", "max_steps", "start_time", "event_time", "span_id",
+    "partition", "offset", "pane",
 )  # fmt: skip
 
 
 @dataclass(slots=True)
 class Streak:
-    """Equal calls in a row: the first is needed, the others are not."""
+    """Equal calls in a row: the first is needed, the others are not. It goes on at length 0 while calls are alike."""
 
+    last: Call
     needed: Totals
     totals: Totals
     started: int
@@ -61,7 +68,8 @@ class Memory:
     def __init__(self) -> None:
         self.index = SessionIndex()
         self.columns = Columns(
-            call=("uint64", 0),  # the last tool call; 0: nothing to compare with
+            call=("uint64", 0),  # the last tool call, without its arguments; 0: nothing to compare with
+            arguments=("uint64", 0),  # of that call
             session=("uint64", 0),  # that made it
             end=("int64", 0),  # of that call
             ended=("uint64", 0),  # the session that ended last
@@ -113,10 +121,11 @@ def detect(rows: Rows, memory: Memory, limits: Limits) -> list[Signal]:
     order = np.lexsort((~is_counted[places], times, slots))  # a run's own span ends after its last call, or with it
     places, slots = places[order], slots[order]
     totals = _totals(rows, places, slots, is_counted[places], memory.columns)
-    calls = np.where(is_tool[places], _hashes(rows, places), np.uint64(0))
+    call, arguments = _hashes(rows, places)
+    calls = np.where(is_tool[places], call, np.uint64(0))
     is_end = ~is_counted[places]
-    signals = _judge(rows, places, slots, totals, calls, is_end, memory, limits)
-    _learn(rows, places, slots, totals, calls, is_end, memory.columns)
+    signals = _judge(rows, places, slots, totals, calls, arguments, is_end, memory, limits)
+    _learn(rows, places, slots, totals, calls, arguments, is_end, memory.columns)
     return signals
 
 
@@ -129,17 +138,23 @@ def _totals(rows: Rows, places: Slots, slots: Slots, is_counted: Any, columns: C
     return sums + np.repeat(base, np.diff(np.concatenate([starts, [slots.size]])), axis=0)
 
 
-def _hashes(rows: Rows, places: Slots) -> Any:
-    """What was called and what came of it; 0 where the arguments are not known."""
+def _hashes(rows: Rows, places: Slots) -> tuple[Any, Any]:
+    """What was called and what came of it, 0 where the arguments are not known; and the arguments.
+
+    Where no result is known the arguments are part of the first: then only equal calls are alike.
+    """
     digest, text = rows.hashes("args_digest")[places], rows.hashes("tool_args")[places]
     arguments = np.where(digest != 0, digest, text)
     is_error = ~rows.equals("status", "ok")[places]
-    came = np.where(is_error, np.uint64(1), rows.hashes("result_digest")[places])
-    call = mix([rows.hashes("tool_name")[places], rows.hashes("target")[places], arguments, came])
-    return np.where(arguments != 0, call, np.uint64(0))
+    result = rows.hashes("result_digest")[places]
+    came = np.where(is_error, np.uint64(1), np.where(result != 0, result, arguments))
+    call = mix([rows.hashes("tool_name")[places], rows.hashes("target")[places], came])
+    return np.where(arguments != 0, call, np.uint64(0)), arguments
 
 
-def _learn(rows: Rows, rows_at: Slots, slots: Slots, totals: Any, calls: Any, is_end: Any, columns: Columns) -> None:
+def _learn(
+    rows: Rows, rows_at: Slots, slots: Slots, totals: Any, calls: Any, arguments: Any, is_end: Any, columns: Columns
+) -> None:
     """The last call of each agent, and the last of its runs that has ended."""
     sessions = rows.hashes("session_id")[rows_at]
     places = np.arange(slots.size)
@@ -150,6 +165,7 @@ def _learn(rows: Rows, rows_at: Slots, slots: Slots, totals: Any, calls: Any, is
     owners, at = slots[ends], last_call[has]
     columns["totals"][owners] = totals[ends]
     columns["call"][owners[has]] = calls[at]
+    columns["arguments"][owners[has]] = arguments[at]
     columns["session"][owners[has]] = sessions[at]
     columns["end"][owners[has]] = rows.ints("event_time")[rows_at[at]]
     columns["at_last_call"][owners[has]] = totals[at]
@@ -158,8 +174,28 @@ def _learn(rows: Rows, rows_at: Slots, slots: Slots, totals: Any, calls: Any, is
     columns["ended"][owners[has]] = sessions[last_end[has]]
 
 
+@dataclass(slots=True)
+class Last:
+    """The last call of an agent as it stands at a row: hashes of it, its session, its end, and the totals then."""
+
+    call: int
+    arguments: int
+    session: int
+    end: int
+    totals: Totals
+    ended: int  # the session that ended last
+
+
 def _judge(
-    rows: Rows, places: Slots, slots: Slots, totals: Any, calls: Any, is_end: Any, memory: Memory, limits: Limits
+    rows: Rows,
+    places: Slots,
+    slots: Slots,
+    totals: Any,
+    calls: Any,
+    arguments: Any,
+    is_end: Any,
+    memory: Memory,
+    limits: Limits,
 ) -> list[Signal]:
     """Agents that repeat themselves, row by row."""
     tools = np.flatnonzero(calls)
@@ -171,39 +207,60 @@ def _judge(
     if not wanted.size:
         return []
     sessions = rows.hashes("session_id")[places]
-    state: dict[int, list[Any]] = {}
+    state: dict[int, Last] = {}
     signals = []
     for at, row in zip(wanted.tolist(), rows.take(places[wanted], ROW).rows(named=True), strict=True):
-        slot = int(slots[at])
-        last = state.get(slot)
-        if last is None:
-            columns = memory.columns
-            last = state[slot] = [
-                int(columns["call"][slot]), int(columns["session"][slot]), int(columns["ended"][slot]),
-                Totals(*columns["at_last_call"][slot].tolist()), int(columns["end"][slot]),
-            ]  # fmt: skip
-        session = int(sessions[at])
+        slot, session = int(slots[at]), int(sessions[at])
+        last = state[slot] = state.get(slot) or _remembered(memory.columns, slot)
         if is_end[at]:
-            last[2] = session
+            last.ended = session
             continue
         now, call = Totals(*totals[at].tolist()), int(calls[at])
-        is_same_turn = session == last[1] and row["start_time"] < last[4]
-        is_again = call == last[0] and (session == last[1] or last[1] == last[2])
+        is_same_turn = session == last.session and row["start_time"] < last.end
+        is_alike = call == last.call and (session == last.session or last.session == last.ended)
         streak: Streak | None = memory.streaks.get(slot)
-        if is_again and is_same_turn:
+        if is_alike and is_same_turn and int(arguments[at]) == last.arguments:
             pass  # equal calls side by side in one turn count once
-        elif not is_again:
+        elif not is_alike:
             memory.streaks.pop(slot, None)
-            if streak is not None and streak.said_at:
-                signals.append(_signal(row, streak, rows.pane_size, limits, is_over=True))
+            signals += _over(streak, row, rows.pane_size, limits)
         else:
-            if streak is None:
+            detail = _detail(row, limits)
+            if streak is None or repeats(detail, streak.last, None) is None:
+                signals += _over(streak, row, rows.pane_size, limits)
                 tool = row["tool_name"] or "a tool without a name"
-                streak = Streak(last[3], now, row["start_time"], row["span_id"], tool, row["target"])
+                is_first_pair = streak is None
+                streak = Streak(detail, last.totals, now, row["start_time"], row["span_id"], tool, row["target"])
                 memory.streaks[slot] = streak
-            signals += _extend(streak, row, now, session != last[1], rows.pane_size, limits)
-        state[slot] = [call, session, last[2], now, row["event_time"]]
+                if not is_first_pair:  # the call before it is known, and was another
+                    streak.needed = now
+                    state[slot] = Last(call, int(arguments[at]), session, row["event_time"], now, last.ended)
+                    continue
+            streak.last = detail
+            signals += _extend(streak, row, now, session != last.session, rows.pane_size, limits)
+        state[slot] = Last(call, int(arguments[at]), session, row["event_time"], now, last.ended)
     return signals
+
+
+def _remembered(columns: Columns, slot: int) -> Last:
+    return Last(
+        int(columns["call"][slot]),
+        int(columns["arguments"][slot]),
+        int(columns["session"][slot]),
+        int(columns["end"][slot]),
+        Totals(*columns["at_last_call"][slot].tolist()),
+        int(columns["ended"][slot]),
+    )
+
+
+def _detail(row: dict[str, Any], limits: Limits) -> Call:
+    return call_of(row, limits.value("volatile_arguments", *(row[name] for name in CALLED)) or ())
+
+
+def _over(streak: Streak | None, row: dict[str, Any], pane_size: int, limits: Limits) -> list[Signal]:
+    if streak is None or not streak.said_at:
+        return []
+    return [_signal(row, streak, pane_size, limits, is_over=True)]
 
 
 def _extend(
@@ -216,12 +273,17 @@ def _extend(
     shows = f"{streak.tool} for the {streak.length + 1}th time in a row, run {streak.runs} of its agent"
     streak.references = [*streak.references[:1], span_reference(row, shows)]
     repetitions = streak.length + 1
-    if repetitions < REPETITIONS or streak.runs < LEAST_RUNS:
+    if repetitions < REPETITIONS or streak.runs < LEAST_RUNS or _may_poll(streak.last, row, limits):
         return []
     if not is_news(row["event_time"], repetitions, streak.said_at, streak.said_repetitions):
         return []
     streak.said_at, streak.said_repetitions = row["event_time"], repetitions
     return [_signal(row, streak, pane_size, limits, is_over=False)]
+
+
+def _may_poll(call: Call, row: dict[str, Any], limits: Limits) -> bool:
+    only_looks = not call.is_error and not call.is_write
+    return only_looks and bool(limits.value("may_poll", *(row[name] for name in CALLED)))
 
 
 def _signal(row: dict[str, Any], streak: Streak, pane_size: int, limits: Limits, *, is_over: bool) -> Signal:

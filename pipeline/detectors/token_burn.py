@@ -16,7 +16,8 @@ from pipeline.core.sessions import Columns, SessionIndex
 from schemas.resources import scope_of
 from schemas.signals import Signal, compact_json, stable_hash
 
-SESSION = ("tenant", "session_id", "agent_id")
+AGENT = ("tenant", "agent_id", "agent_version")
+SESSION = ("tenant", "session_id", "agent_id", "agent_version")
 
 
 def fresh(index: SessionIndex) -> Columns:
@@ -30,12 +31,15 @@ def detect(rows: Rows, memory: Columns, limits: Limits) -> list[Signal]:
     """Add up the model calls of these panes, session by session and pane by pane; changes `memory`."""
     if not limits.limits or not len(rows):
         return []
-    agents = rows.frame.select("tenant", "agent_id").unique(maintain_order=True).rows()
-    limited = {agent: limits.value("tokens_per_session", *agent) for agent in agents}
+    agents = rows.frame.select(*AGENT).unique(maintain_order=True).rows()
+    limited = {
+        (tenant, agent, version): limits.value("tokens_per_session", tenant, agent, agent_version=version)
+        for tenant, agent, version in agents
+    }
     limited = {agent: limit for agent, limit in limited.items() if limit is not None}
     if not limited:
         return []
-    is_chat = rows.equals("operation", "chat") & rows.equals("agent_id", *(agent for _, agent in limited))
+    is_chat = rows.equals("operation", "chat") & rows.equals("agent_id", *(agent for _, agent, _ in limited))
     spent = (
         rows.frame.with_columns(pl.Series("slot", rows.slots))
         .filter(pl.Series(is_chat))
@@ -44,12 +48,12 @@ def detect(rows: Rows, memory: Columns, limits: Limits) -> list[Signal]:
         .agg(
             pl.col("tokens").sum(),
             pl.col("start_time").min(),
-            pl.col("event_time", "span_id", "partition", "offset", "agent_version", "root_session_id", "target").last(),
+            pl.col("event_time", "span_id", "partition", "offset", "root_session_id", "target").last(),
         )
     )
     signals = []
     for row in spent.iter_rows(named=True):
-        limit = limited.get((row["tenant"], row["agent_id"]))
+        limit = limited.get((row["tenant"], row["agent_id"], row["agent_version"]))
         if limit is None:
             continue
         slot = row["slot"]

@@ -42,7 +42,7 @@ from pipeline.operators.correlate import Ahead, Forgotten, Silence
 from schemas.incidents import Evidence, Incident, Transition
 from schemas.signals import Action, Fact, Heard, Signal, Usage
 
-FORMAT = 13  # grows with every change of what is saved
+FORMAT = 14  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (

@@ -43,6 +43,18 @@ def test_cache_reads_and_summed_spans_are_not_burn() -> None:
     assert burn(spans, limits(tokens_per_session=1000)) == []
 
 
+def test_each_version_of_an_agent_has_the_limit_that_is_stated_for_it() -> None:
+    entries: list[dict[str, Any]] = [
+        {"tokens_per_session": 10_000},
+        {"match": {"agent_version": "2.*"}, "tokens_per_session": 1000},
+    ]
+    allowed = Limits.model_validate({"limits": entries})
+    chats = [
+        chat(i, 1500, session_id=f"s-{i}", agent_version=version) for i, version in enumerate(("1.4", "2.0", None))
+    ]
+    assert [(s.agent_version, s.details["limit"]) for s in burn(chats, allowed)] == [("2.0", 1000)]
+
+
 def test_without_a_limit_nothing_burns() -> None:
     assert burn([chat(1, 10**9)], Limits()) == []
     assert burn([chat(1, 10**9, agent_id="another")], limits(tokens_per_session=1000)) == []

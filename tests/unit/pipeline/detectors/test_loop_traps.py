@@ -241,6 +241,36 @@ def test_a_tool_that_may_poll_is_never_a_loop() -> None:
     assert detect(calls(5, access="write"), declared)
 
 
+@pytest.mark.parametrize("result", ["same", None])
+def test_what_is_declared_for_one_version_of_an_agent_counts_for_that_one(result: str | None) -> None:
+    def spans(version: str) -> list[dict[str, Any]]:
+        changing = calls(5, tool_args=lambda i: json.dumps({"id": 7, "mood": f"m{i}"}), access="write")
+        return [row | {"agent_version": version, "result_digest": result} for row in changing]
+
+    match = {"agent_version": "2.*"}
+    declared = Limits.model_validate({"limits": [{"match": match, "volatile_arguments": ["mood"]}]})
+    assert (detect(spans("1.0"), declared), len(detect(spans("2.0"), declared))) == ([], 1)
+    polls = Limits.model_validate({"limits": [{"match": match, "may_poll": True}]})
+    assert detect(calls(100, agent_version="2.1"), polls) == []
+    assert detect(calls(5, agent_version="1.0"), polls)
+
+
+def jittering_writes(number: int, **fields: Any) -> list[dict[str, Any]]:
+    """One page written again and again with the same text, and a word beside it that changes; answered the same."""
+    note = lambda i: json.dumps({"id": 7, "text": "the same text", "note": f"try {i}"})  # noqa: E731
+    return calls(number, **({"access": "write", "target": "cms/page/home", "tool_args": note} | fields))
+
+
+def test_of_what_is_written_only_names_and_declarations_say_that_an_argument_does_not_matter() -> None:
+    """That a note is one, and a text of ten that go to ten readers is not, stands in no span."""
+    assert detect(jittering_writes(40)) == []
+    by_name = jittering_writes(5, tool_args=lambda i: json.dumps({"id": 7, "text": "same", "request_id": f"r{i}"}))
+    assert kinds(detect(by_name)) == {"feedback_loop.near"}
+    declared = Limits.model_validate({"limits": [{"volatile_arguments": ["note"]}]})
+    assert kinds(detect(jittering_writes(5), declared)) == {"feedback_loop.exact"}
+    assert kinds(detect(jittering_writes(FAILURES, status="error"))) == {"feedback_loop.retry_storm"}
+
+
 def test_a_text_names_paths_addresses_ids_and_numbers() -> None:
     assert names_in('{"q": "find the newest settings, please. now"}') == ()
     assert len(names_in('{"q": "https://a.example/b c/d.py T-17 42 snake_case"}')) == 5

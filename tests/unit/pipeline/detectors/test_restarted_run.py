@@ -1,19 +1,22 @@
+import json
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
 import pytest
 
+from pipeline.core.limits import Limits
 from pipeline.detectors import restarted_run
 from schemas.signals import Signal
 from tests.builders import closed_rows, frame, run_detector, span
 
 
-def detect(spans: list[dict[str, Any]], every: int = 10**6) -> list[Signal]:
+def detect(spans: list[dict[str, Any]], every: int = 10**6, limits: Limits | None = None) -> list[Signal]:
     """The signals of these spans, read `every` panes at a time."""
     rows = closed_rows(frame("agent_span", sorted(spans, key=lambda row: row["event_time"])))
     panes = sorted(rows["pane"].unique().to_list())
     parts = [panes[start : start + every] for start in range(0, len(panes), every)]
-    return run_detector(restarted_run, [rows.filter(pl.col("pane").is_in(part)) for part in parts])
+    return run_detector(restarted_run, [rows.filter(pl.col("pane").is_in(part)) for part in parts], limits)
 
 
 def run(number: int, calls: int, begins: float, ends: float | None = None, **call: Any) -> list[dict[str, Any]]:
@@ -70,6 +73,51 @@ def test_another_answer_is_something_new() -> None:
 
 def test_calls_whose_arguments_are_not_known_are_no_evidence() -> None:
     assert detect(runs(12, tool_args=None)) == []
+
+
+def told(number: int, say: Callable[[int], dict[str, Any]], **call: Any) -> list[dict[str, Any]]:
+    """One run after the other with one call each, whose arguments a function of its number says."""
+    return [row for i in range(number) for row in run(i, 1, 60.0 * i, tool_args=json.dumps(say(i)), **call)]
+
+
+@pytest.mark.parametrize("say", [
+    lambda i: dict(sorted({"id": 7, "path": "a/", "deep": None}.items(), reverse=bool(i % 2))),
+    lambda i: {"id": 7.0 if i % 2 else 7},
+    lambda i: {"id": 7, "request_id": f"r{i}"},
+    lambda i: {"id": 7, "nonce": f"{i:08x}-0000-4000-8000-{i:012x}"},
+])  # fmt: skip
+@pytest.mark.parametrize("every", [1, 10**6])
+def test_calls_of_runs_are_equal_as_those_of_one_run_are(say: Callable[[int], dict[str, Any]], every: int) -> None:
+    assert detect(told(4, say, access="read"), every) == []
+    (signal,) = detect(told(5, say, access="read"), every)
+    assert signal.details["repetitions"] == 5
+
+
+def test_an_argument_that_is_declared_volatile_does_not_hide_them() -> None:
+    def spans() -> list[dict[str, Any]]:
+        return told(5, lambda i: {"id": 7, "mood": f"m{i}"})
+
+    assert detect(spans()) == []
+    declared = Limits.model_validate({"limits": [{"match": {"tool_name": "get"}, "volatile_arguments": ["mood"]}]})
+    assert len(detect(spans(), limits=declared)) == 1
+
+
+@pytest.mark.parametrize("access", ["read", "write", None])
+def test_runs_that_go_through_items_with_the_same_answer_are_none(access: str | None) -> None:
+    assert detect(told(30, lambda i: {"item": f"case-{i}"}, access=access)) == []
+
+
+def test_items_gone_through_and_then_one_again_and_again_count_from_that_one() -> None:
+    (signal,) = detect(told(13, lambda i: {"item": f"case-{min(i, 8)}"}, access="read"))
+    assert signal.details["repetitions"] == 5
+    assert signal.details["ledger"]["redundant_calls"] == 8, "a model call and a tool call each"
+
+
+def test_what_may_poll_only_looks_and_may_go_on() -> None:
+    declared = Limits.model_validate({"limits": [{"match": {"tool_name": "get"}, "may_poll": True}]})
+    assert detect(runs(30, access="read"), limits=declared) == []
+    assert detect(runs(5, access="write"), limits=declared)
+    assert detect(runs(5, access="read", status="error"), limits=declared)
 
 
 def test_other_roots_and_agents_do_not_add_up() -> None:
