@@ -39,6 +39,7 @@ MOST_ASKED = 8  # instructions remembered of each agent that is asked, and agent
 MOST_DONE = 32
 MOST_NAMES = 64
 WRITING = ("write", "destructive", "provision")
+CALLED = ("tenant", "agent_id", "tool_name", "target", "agent_version")  # as limits are asked for
 WHO = ("agent_id", "agent_version", "session_id")
 ROW = (
     "tenant", "session_id", "root_session_id", "agent_id", "agent_version", "operation", "tool_name", "tool_args",
@@ -163,7 +164,9 @@ def _work(row: dict[str, Any], seen: Delegation, pane_size: int, limits: Limits)
         signals += _over(row, seen, ("restated",), pane_size, limits)
         seen.done, seen.redone = [], {}
     elif _who(row) != seen.sender and (row["tool_args"] or row["args_digest"]):
-        arguments = row["args_digest"] or canonical_hash(row["tool_args"])
+        volatile = limits.value("volatile_arguments", *(row[name] for name in CALLED))
+        digest = None if volatile else row["args_digest"]  # of all arguments, with those that do not matter
+        arguments = digest or canonical_hash(row["tool_args"], volatile or ())
         result = None if row["status"] != "ok" else row["result_digest"]
         call = int(stable_hash(_who(row), row["tool_name"], row["target"], arguments, result), 16)
         tool = row["tool_name"] or "a tool"

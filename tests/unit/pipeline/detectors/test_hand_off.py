@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core.limits import Limits
 from pipeline.core.wording import is_alike, sketch_of
 from pipeline.detectors import hand_off
 from pipeline.detectors.hand_off import BELOW, PASSED_ON, ROUNDS
@@ -18,9 +19,9 @@ ASKED = (
 )
 
 
-def detect(spans: list[dict[str, Any]]) -> list[Signal]:
+def detect(spans: list[dict[str, Any]], limits: Limits | None = None) -> list[Signal]:
     """The signals of these spans, read at once."""
-    return run_detector(hand_off, [closed_rows(frame("agent_span", spans))])
+    return run_detector(hand_off, [closed_rows(frame("agent_span", spans))], limits)
 
 
 def ask(seconds: float, sender: str, to: str, text: str, **fields: Any) -> dict[str, Any]:
@@ -78,6 +79,17 @@ def test_an_agent_that_is_asked_again_and_does_the_same_again_goes_nowhere() -> 
     assert "3 of 4 hand-offs asked for what had been asked before" in found[-1].summary
     assert found[-1].agent_id == "chief"
     assert len({signal.signal_id for signal in detect(sent_again(20))}) == len(detect(sent_again(20)))
+
+
+def test_an_argument_that_is_declared_volatile_makes_no_call_a_new_one() -> None:
+    spans = sent_again(4)
+    for number, row in enumerate(spans):
+        if row["tool_name"] == "browse":
+            row |= {"tool_args": json.dumps({"content": "I scrolled down", "mood": f"m{number}"})}
+            row |= {"args_digest": f"digest-{number}"}
+    assert detect(spans) == []
+    declared = Limits.model_validate({"limits": [{"match": {"tool_name": "browse"}, "volatile_arguments": ["mood"]}]})
+    assert {signal.type for signal in detect(spans, declared)} == {"feedback_loop.ping_pong"}
 
 
 def test_an_agent_that_does_something_new_each_time_does_not() -> None:
