@@ -219,6 +219,31 @@ def test_a_write_whose_approval_was_not_granted_is_a_gap(fields: dict[str, Any],
     assert [gap.gap.split(":")[0] for gap in failure.governance_gaps] == words
 
 
+@pytest.mark.parametrize(("version", "is_gap"), [("2.1", True), ("1.0", False)])
+def test_an_approval_is_needed_by_the_version_of_the_agent_that_limits_name(version: str, is_gap: bool) -> None:
+    entry = {"match": {"agent_version": "2.*"}, "needs_approval": True}
+    limits = Limits.model_validate({"limits": [entry]})
+    change = act(60, approval=None, agent_version=version)
+    found = incidents([depends(), read(20, "kubectl.get", CART), change, crash(240)], limits)
+    failure = next(incident for incident in found if incident.kind == "agent_caused_failure")
+    assert ("approval: not asked for, not granted" in {gap.gap for gap in failure.governance_gaps}) is is_gap
+
+
+@pytest.mark.parametrize(("version", "gaps"), [("2.1", set()), ("1.0", {"step limit: none", "token budget: none"})])
+def test_a_limit_that_is_stated_for_a_version_is_missing_for_the_others(version: str, gaps: set[str]) -> None:
+    entry = {"match": {"agent_version": "2.*"}, "max_steps": 900, "tokens_per_session": 10**9}
+    rows = [
+        span(6 * i + part, span_id=f"n{i}-{part}", agent_version=version, **what)
+        for i in range(8)
+        for part, what in enumerate((
+            {"operation": "chat", "tool_name": None, "input_tokens": 1000},
+            {"tool_args": '{"id": 7}', "access": "read", "result_digest": "same"},
+        ))
+    ]  # fmt: skip
+    (loop,) = incidents(rows, Limits.model_validate({"limits": [entry]}))
+    assert {gap.gap for gap in loop.governance_gaps} == gaps
+
+
 def test_an_approval_span_grants_what_was_requested() -> None:
     granted = span(
         50, agent_id="capacity", operation="approval", tool_name=None, approval="granted", approved_by="user:mo"
