@@ -40,7 +40,8 @@ def tool_call(row: dict[str, Any], span: Span, found: Attributes, limits: Limits
             target = row["target"] = _target(arguments, span.origin.resource)
             command = arguments.get("command", arguments.get("cmd"))
     if limits.limits or limits.before is not None:  # most have none, and asking costs as much as all else of a call
-        stated = limits.in_force(row["start_time"]).value("access", row["tenant"], row["agent_id"], tool, target)
+        called = (row["tenant"], row["agent_id"], tool, target, row["agent_version"])
+        stated = limits.in_force(row["start_time"]).value("access", *called)
         if stated is not None:
             row["access"] = stated
             return "limits"

@@ -219,6 +219,13 @@ def test_a_thousand_spans_in_one_chain_are_no_burden() -> None:
             "declared",
         ),
         ({}, [{"match": {"tool_name": "ticket.*"}, "access": "write"}], "write", "limits"),
+        (
+            {"gen_ai.agent.version": "2.1"},
+            [{"match": {"agent_version": "2.*"}, "access": "write"}],
+            "write",
+            "limits",
+        ),
+        ({"gen_ai.agent.version": "1.0"}, [{"match": {"agent_version": "2.*"}, "access": "write"}], "read", "guess"),
         ({"mcp.tool.annotations.read_only_hint": True, "gen_ai.tool.name": "frobnicate"}, [], "read", "declared"),
         ({"aftermath.access": "whatever"}, [], "read", "guess"),
     ],
