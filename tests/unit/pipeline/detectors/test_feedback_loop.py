@@ -52,6 +52,11 @@ def test_a_cycle_fires_at_the_end_of_its_fifth_round(period: int) -> None:
     assert signal.window_end == at(1 + 2 * (5 * period - 1))
 
 
+def test_a_round_of_more_than_eight_calls_is_not_followed() -> None:
+    """Eight calls are remembered of every live session, and that is what bounds it."""
+    assert detect(cycle(20, 9)) == []
+
+
 def test_a_poll_whose_answer_changes_is_no_loop() -> None:
     polls = [row | {"result_digest": f"r{i}"} for i, row in enumerate(calls(20))]
     assert detect(polls) == []
@@ -144,7 +149,7 @@ def test_it_speaks_again_when_it_has_grown_by_a_tenth_or_gone_on_for_thirty_seco
 def test_the_ledger_counts_calls_and_tokens_after_the_first_useful_occurrence() -> None:
     def chat(i: int) -> dict[str, Any]:
         return span(0.5 + i * 6, span_id=f"chat-{i}", operation="chat", tool_name=None, input_tokens=1000,
-                    cached_input_tokens=400, output_tokens=50)  # fmt: skip
+                    cached_input_tokens=400, output_tokens=50, reasoning_tokens=20)  # fmt: skip
 
     useful = [span(0.1, tool_name="look", tool_args="{}"), span(0.2, tool_name="plan", tool_args="{}")]
     spans = [*useful, *(row for i, call in enumerate(calls(10)) for row in (chat(i), call)),
@@ -154,7 +159,10 @@ def test_the_ledger_counts_calls_and_tokens_after_the_first_useful_occurrence() 
     assert waste["redundant_calls"] == 18
     assert waste["calls_percent_of_expected"] == 550.0
     assert waste["unplanned_tokens"] == 9 * 650
-    assert waste["unplanned_cached_input_tokens"] == 9 * 400
+    by_class = {"input": 1000, "cached_input": 400, "output": 50, "reasoning": 20}
+    assert {name: waste[f"unplanned_{name}_tokens"] for name in by_class} == {k: 9 * v for k, v in by_class.items()}
+    assert waste["wall_time_seconds"] == 54.0
+    assert not any(word in name for name in waste for word in ("cost", "price", "usd", "eur"))
 
 
 @pytest.mark.parametrize("split", [2, 3, 7, 50])
