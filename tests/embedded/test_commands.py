@@ -16,6 +16,7 @@ from sinks.clickhouse import migrations, rows
 from sinks.clickhouse.client import connect
 from tests.builders import event, span
 from tests.embedded.environment import point_to
+from tests.embedded.foreign_files import REPEATED
 from tests.embedded.test_clickhouse import incident
 from tests.stages.kafka import Broker
 
@@ -103,6 +104,21 @@ def test_publish_sends_files_as_live_events_and_as_a_recording(
         shown = capsys.readouterr()
         assert "3 events published (2 to agent.traces.v1, 1 to cluster.events.v1)" in shown.out
         assert "1 bad lines left out" in shown.err
+
+
+def test_publish_and_backtest_take_the_files_of_others_by_their_content(
+    configured: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Twelve equal calls each: OTLP as the Collector's file exporter writes it, Langfuse's export, Claude Code's own."""
+    names = {f"{kind}.jsonl": make(12) for kind, make in REPEATED.items()}
+    for name, documents in names.items():
+        (tmp_path / name).write_text("".join(json.dumps(one) + "\n" for one in documents))
+    for name in names:
+        assert main(["publish", str(tmp_path / name)]) == 0
+        assert "events published" in capsys.readouterr().out
+        assert main(["backtest", str(tmp_path / name), "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert [incident["kind"] for incident in found["incidents"]] == ["feedback_loop"], name
 
 
 def test_a_silence_is_added_listed_and_expired(configured: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,12 @@ from pipeline.stages.archive import Archive
 from pipeline.stages.base import StageError
 from pipeline.stages.detect import Detect
 from schemas import registry
-from schemas.codecs.single import decode
+from schemas.codecs.single import decode, encode_event
 from schemas.errors import ConfigurationError, Outcome, Reason
-from schemas.topics import DEAD_LETTERS, TRACES
-from tests.builders import T0, at
+from schemas.events import EVENTS
+from schemas.topics import DEAD_LETTERS, METRICS, TRACES, Topic
+from schemas.topics import EVENTS as EVENT_TOPIC
+from tests.builders import T0, at, event, metric, span
 from tests.stages.conftest import Sink, Start, until
 from tests.stages.kafka import Broker
 from tests.stages.test_detect import a_span
@@ -101,6 +104,31 @@ async def test_what_a_registry_knows_as_ours_is_read_and_the_rest_is_a_dead_lett
     assert {authorization for _, authorization in server.asked} == {"Basic a2ltOg=="}
     paths = [path for path, _ in server.asked]
     assert paths.count(f"/schemas/ids/{OURS}") == 2, "once by each stage"
+
+
+@pytest.mark.parametrize(
+    ("row", "table", "topic"),
+    [(span(1), "agent_traces", TRACES), (metric(1, 79.0), "system_metrics", METRICS), (
+        event(1, "e1", "freeze", "prod/shop/namespace/shop"), "cluster_events", EVENT_TOPIC)],
+    ids=["agent_span", "metric_point", "cluster_event"],
+)  # fmt: skip
+async def test_each_of_our_three_topics_takes_the_wire_format(
+    kafka: Broker, settings: Settings, started: Start, server: Registry, row: dict[str, Any], table: str, topic: Topic
+) -> None:
+    record = row.pop("type")
+    server.schemas[OURS] = json.dumps(registry.newest(record).text)
+    plain = encode_event(EVENTS[record].model_validate(row))
+    kafka.produce(topic.name, [b"\0" + struct.pack(">I", OURS) + plain[10:], plain], stamp=at(5) // 1000)
+    told = settings.model_copy(update={"schema_registry_url": server.url})
+    errors: list[StageError] = []
+    sink = Sink()
+    archive = Archive(told, errors.append, writer=sink, rules=TimeRules())
+    await started(archive)
+    await until(lambda: archive.progress.confirmed)
+    assert not errors
+    first, second = ({**found, "offset": 0} for found in sink.rows[table])
+    assert first == second
+    assert first["tenant"] == "acme"
 
 
 async def test_while_the_registry_is_down_the_stage_waits_and_loses_nothing(
