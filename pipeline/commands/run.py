@@ -6,6 +6,8 @@ watched, live. Everything is gone when it ends.
 
 import argparse
 import logging
+import sys
+from pathlib import Path
 from typing import Any
 
 from pipeline import logs
@@ -74,10 +76,14 @@ def _embedded(args: argparse.Namespace, overrides: dict[str, Any]) -> int:
 
 
 def _next(port: int | None) -> str:
+    called = Path(sys.argv[0])
+    program = str(called) if called.name == "aftermath" else "aftermath"  # it is seldom on the path of a first try
     lines = ["Kafka and ClickHouse run in this process; Ctrl-C ends it, and everything here is gone then."]
     if port:
-        lines.append(f"Your agents send to it with OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{port}, over HTTP")
+        lines.append("Your agents send to it over HTTP, with OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf and")
+        lines.append(f"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{port}")
     elif port is None:
         lines.append("Take OpenTelemetry over HTTP too: --otlp 4318")
-    lines.append("In a second terminal here: aftermath tail, aftermath incidents list, aftermath publish FILE")
+    commands = ("tail --since start", "incidents list", "publish FILE")
+    lines.append("In a second terminal here: " + ", ".join(f"{program} {words}" for words in commands))
     return "\n".join(lines)

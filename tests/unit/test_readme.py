@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk import environment_variables
 
 from pipeline.cli import parser
 from pipeline.settings import Settings
@@ -42,6 +43,25 @@ def test_the_program_that_sends_own_events_finds_its_loop(tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"my-agent repeats ticket\.read: 1[12] times", done.stdout)
+
+
+def test_the_five_minutes_can_be_typed_as_they_stand_there() -> None:
+    section = README.split("## Connect your agents in five minutes")[1].split("\n## ")[0]
+    block = re.findall(r"```\n(.*?)```", section, flags=re.DOTALL)[0]
+    lines = [line.partition("#")[0].split() for line in block.splitlines()]
+    make, run, tail, agent = lines
+    assert f"{make[1]}:" in Path("Makefile").read_text().replace("$(READY)", ".venv/.ready")
+    for words in (run, tail):
+        assert words[0] == ".venv/bin/aftermath"  # on no path where somebody has just cloned it
+        parser().parse_args(words[1:])
+    said = dict(word.split("=", 1) for word in agent if "=" in word)
+    assert said.keys() <= vars(environment_variables).keys()
+    port = run[run.index("--otlp") + 1]
+    assert said[environment_variables.OTEL_EXPORTER_OTLP_ENDPOINT].endswith(f":{port}")
+    # SDKs that configure themselves speak gRPC unless they are told otherwise, and the port does not
+    assert said[environment_variables.OTEL_EXPORTER_OTLP_PROTOCOL] == "http/protobuf"
+    (program,) = re.findall(r"`\.venv/bin/python (\S+)`", section)
+    assert Path(program).exists()
 
 
 def test_every_setting_and_command_that_is_named_exists() -> None:
