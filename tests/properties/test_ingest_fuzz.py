@@ -37,6 +37,7 @@ VALUES |= st.lists(st.text(max_size=5) | st.integers(-5, 5), max_size=3) | st.di
     st.text(max_size=5) | st.integers(-5, 5),
     max_size=3,
 )
+VALUES |= st.sampled_from(["2026-13-45 14:00:00 +0000 UTC", "2026-03-02 14:00:00 +0000 UTC"])
 VALUES |= st.sampled_from(["{", '{"usage": {"input_tokens": -1}}', "[[]]", '{"a": NaN}', '{"token": 1e400}', "[" * 50])
 ATTRIBUTES = st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=6)
 EVENT_FIELDS = [
@@ -79,6 +80,15 @@ OBJECTS = st.dictionaries(
     max_size=10,
 )  # fmt: skip
 
+EVENT_NAMES = [
+    "k8s.event.reason",
+    "k8s.event.count",
+    "k8s.event.uid",
+    "k8s.event.start_time",
+    "k8s.namespace.name",
+    "x",
+]
+
 
 def check(mapped: Mapped) -> None:
     assert mapped.is_rejected == (mapped.reason is not None and not mapped.events)
@@ -120,7 +130,7 @@ def test_any_attributes_in_any_family(
 
 
 @settings(max_examples=300)
-@given(st.one_of(JSON, OBJECTS), st.dictionaries(st.sampled_from(["k8s.event.reason", "k8s.event.count", "x"]), VALUES))
+@given(st.one_of(JSON, OBJECTS), st.dictionaries(st.sampled_from(EVENT_NAMES), VALUES))
 def test_any_body_of_a_log_record(body: Any, attributes: dict[str, Any]) -> None:
     message = LogsData()
     scope = message.resource_logs.add().scope_logs.add()
