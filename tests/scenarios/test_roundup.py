@@ -9,17 +9,19 @@ import os
 import re
 import uuid
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from pipeline.cli import main
+from pipeline.cli import main, parser
 from pipeline.embedded import Database
 from reports.lint import lint, load_rules
-from reports.roundup.build import Roundup, build
+from reports.roundup.build import TEMPLATES, Roundup, build
 from reports.roundup.formats import FORMATS
+from reports.roundup.week import week_of
 from schemas.errors import UsageError
 from sinks.clickhouse import migrations
 from sinks.clickhouse.client import Client, connect
@@ -28,6 +30,7 @@ from tests.unit.alerts.receivers.test_email import Relay, listening
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(300)]
 GOLDEN = Path(__file__).parent / "golden"
+README = Path("README.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +85,54 @@ def test_every_sentence_carries_its_query(roundup: Roundup) -> None:
         for chapter in document["sections"]
         for each in chapter["statements"]
     )
+
+
+def test_each_sentence_comes_again_from_the_sql_and_the_parameters_in_the_file(
+    weeks: Client, roundup: Roundup, clickhouse: Database
+) -> None:
+    """Asked by the user who only reads, who can change no rule either: a demotion is proposed, and that is all."""
+    document = json.loads(FORMATS["json"](roundup))
+    reader = connect(clickhouse.url, clickhouse.analyst, clickhouse.analyst_password, weeks.database)
+    for chapter in document["sections"]:
+        for each in chapter["statements"]:
+            rows = reader.query(document["queries"][each["template"]], each["parameters"])
+            assert len(rows) <= 1
+            template = TEMPLATES[each["template"]]
+            cells = template.say(rows[0]) if rows else template.missing(each["parameters"])
+            assert list(cells) == each["cells"]
+    reader.close()
+
+
+def test_the_line_of_cron_in_the_readme_sends_the_last_whole_week_on_monday(
+    weeks: Client,
+    clickhouse: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (line,) = re.findall(
+        r"(?m)^((?:[\d*]+ ){5}) ?aftermath (roundup .*?) +#.*or: (--format html) > roundup.html$", README
+    )
+    assert line == ("0 6 * * 1 ", "roundup --to mail", "--format html")
+    assert parser().parse_args(line[1].split()).to == "mail"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_URL", clickhouse.url)
+    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_PASSWORD", clickhouse.password)
+    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_DATABASE", weeks.database)
+    last_weeks = {f"{datetime.now(UTC) - timedelta(weeks=1):%G-W%V}"}
+    assert main(["roundup", *line[2].split()]) == 0
+    last_weeks.add(f"{datetime.now(UTC) - timedelta(weeks=1):%G-W%V}")  # where it became Monday meanwhile
+    assert re.findall(r'data-week="(.*?)"', capsys.readouterr().out)[0] in last_weeks
+
+
+@pytest.mark.parametrize(
+    ("name", "start"), [("2026-W47", "2026-11-16"), ("2026-W53", "2026-12-28"), ("2027-W01", "2027-01-04")]
+)
+def test_a_week_begins_on_monday_and_ends_before_the_next(name: str, start: str, weeks: Client) -> None:
+    found = week_of(weeks, name).parameters
+    monday = datetime.fromisoformat(start)
+    times = [monday, monday + timedelta(weeks=1), monday - timedelta(weeks=4)]
+    assert [found[key] for key in ("start", "end", "before")] == [f"{at:%Y-%m-%d} 00:00:00" for at in times]
 
 
 def test_a_week_without_anything_says_so(weeks: Client) -> None:
