@@ -125,6 +125,34 @@ def test_revisions_late_spans_growing_loops_and_repeated_pages_count_once(client
     assert client.query(knew, known | {"at": "2026-03-01 12:00:00.000000"}) == []
 
 
+def test_what_is_said_again_in_another_month_is_in_another_partition_and_counts_once_all_the_same(
+    client: Client,
+) -> None:
+    """Rows are replaced within a partition only: FINAL must see over them (no do_not_merge_across_partitions here)."""
+    month = 31 * 24 * HOUR
+    for at, who in ((T0, "kim"), (T0 + month, "mo")):
+        row: dict[str, object] = {
+            "tenant": "months",
+            "incident_id": "i1",
+            "acknowledged_at": at,
+            "acknowledged_by": who,
+        }
+        insert(client, "acknowledgements", str(uuid.uuid4()), row)
+    for at, state in ((T0, 0), (T0 + month, 2)):
+        page: dict[str, object] = {
+            "dedup_key": "k", "tenant": "months", "incident_id": "i1", "rule": "loops", "mode": "page",
+            "transition": "firing", "state": ["pending", "", "sent"][state], "state_order": state, "at": at,
+        }  # fmt: skip
+        insert(client, "notifications", str(uuid.uuid4()), page)
+    for table in ("acknowledgements", "notifications"):
+        sql = "SELECT uniqExact(partition) AS n FROM system.parts WHERE database = {d:String} AND table = {t:String} AND active"
+        assert client.query(sql, {"d": client.database, "t": table})[0]["n"] >= 2
+    (paged,) = client.query("SELECT * FROM pages_by_rule WHERE tenant = 'months'")
+    assert (paged["incidents"], paged["sent"], paged["failed"], paged["acknowledged"]) == (1, 1, 0, 1)
+    newest = client.query("SELECT acknowledged_by FROM acknowledgements FINAL WHERE tenant = 'months'")
+    assert newest == [{"acknowledged_by": "mo"}]
+
+
 def test_the_newest_mark_wins_and_marks_belong_to_one_incident(client: Client) -> None:
     for at, mark in ((1, "noise"), (3, "useful"), (2, "noise")):
         row: dict[str, object] = {"tenant": "marks", "incident_id": "i1", "mark": mark, "marked_by": "user:mo"}

@@ -53,7 +53,9 @@ def test_every_answer_is_that_of_the_demo(demo: Client) -> None:
     if os.environ.get("UPDATE_GOLDEN"):
         PAGE.write_text(written)
     assert written == PAGE.read_text()
-    assert [int(match[1]) for match in QUERY.finditer(page)] == list(range(1, page.count("\n## ") + 1))
+    asked = [int(match[1]) for match in QUERY.finditer(page)]
+    assert asked == list(range(1, page.count("\n## ") + 1))
+    assert len(asked) >= 20
 
 
 def test_every_view_is_explained_and_has_an_example(demo: Client) -> None:
