@@ -8,7 +8,9 @@ import polars as pl
 import pytest
 
 from reports.postmortem.build import build
+from reports.postmortem.case import load
 from reports.postmortem.formats import FORMATS
+from reports.postmortem.sections import overview
 from reports.postmortem.verify import verify
 from sinks.clickhouse import incidents as stored
 from sinks.clickhouse.client import Client
@@ -46,13 +48,12 @@ def said(demo: Client) -> Iterator[Any]:
             frame = pl.DataFrame(list(events)).with_columns(pl.col("event_time", "ingest_time").cast(TIME))
             demo.insert_frame("cluster_events", frame, repr(events))
         (found,) = [item for item in stored.newest(demo, 10) if item.kind == "agent_caused_failure"]
-        document = build(demo, found.incident_id, found.revision)
         if events == (BROKEN, POSTED):
-            assert verify(demo, FORMATS["md"].render(document)) == []
-        (overview,) = [chapter for chapter in document.chapters if chapter.title == "What broke"]
+            assert verify(demo, FORMATS["md"].render(build(demo, found.incident_id, found.revision))) == []
+        chapter = overview.SECTION.written(demo, load(demo, found.incident_id, found.revision))
         return [
             (one.cells[0], one.references)
-            for one in overview.statements
+            for one in chapter.statements
             if one.template in ("overview.data", "overview.content")
         ]
 
