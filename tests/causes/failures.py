@@ -77,6 +77,7 @@ def failure(seed: int, family: str | None = None) -> Failure:
         "roll-outs": _rollouts,
     }[family](world, root)
     _bystanders(world, rng.choice((0, 0, 1, 2, 3)))
+    _at_work(world.case, seed)
     verdict, causes, hides = told
     events = tuple(event for event in world.case.told() if not hides(event))
     ids = {event.get("span_id") or event.get("event_id") for event in events}
@@ -190,6 +191,19 @@ def _bystanders(world: World, number: int) -> None:
             session.span(at, "execute_tool", tool_name="ticket.update", access="write", target=place)
         else:
             _change(world, world.rng.choice(world.services), at, who, _kind(world, who))
+
+
+def _at_work(case: Case, seed: int) -> None:
+    """An agent that only reads, all the while and far away: a tenant without any trace would be one of lost traces.
+
+    Drawn apart, so that nothing else of the case changes by it.
+    """
+    drawn, case.rng = case.rng, random.Random(f"at work {seed}")
+    session, at = Session(case), case.rng.uniform(0, 60)
+    while at < FAILS_AT + AFTER:
+        session.read(at, "docs.read", f"{case.place.split('/')[0]}/library/page/{word(case.rng)}-{round(at)}")
+        at += case.rng.uniform(40, 100)
+    case.rng = drawn
 
 
 def _kind(world: World, who: str, flags: bool = True) -> str:
