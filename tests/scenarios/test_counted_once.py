@@ -51,7 +51,8 @@ def twice(demo: Client, clickhouse: Database) -> Iterator[Client]:
         ]
         for sql in (rows, *again):
             copy.command(f"INSERT INTO {table} {sql} SETTINGS insert_deduplicate = 0")
-    copy.command("INSERT INTO incidents SELECT * FROM incident_revisions SETTINGS insert_deduplicate = 0")
+    older = "SELECT * FROM incident_revisions WHERE (incident_id, revision) NOT IN (SELECT incident_id, revision FROM incidents)"
+    copy.command(f"INSERT INTO incidents {older} SETTINGS insert_deduplicate = 0")
     yield copy
     copy.command(f"DROP DATABASE {copy.database}", use_database=False)
     copy.close()
