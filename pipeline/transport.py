@@ -107,7 +107,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             )
         elements = cast(BatchConsumer, self.consumer).hand_out(found)
         if 0 < sum(element.size for several in elements.values() for element in several) < GAP_BYTES:
-            self._next_at = monotonic() + GAP_SECONDS
+            self._next_at = monotonic() + cast(BatchTransport, self.consumer.transport).gap_seconds
         return elements
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -415,18 +415,28 @@ class BatchTransport(driver.Transport):
     rewinds: reading starts at the earliest offset there is, not at the committed one, unless state was restored.
     restore: called in a thread when partitions were assigned, with their earliest and next offsets; gives what each of
     them begins with. saves: only what a snapshot holds may be committed.
-    in_flight_bytes: reading pauses while more than this is handed out and not confirmed.
+    in_flight_bytes: reading pauses while more than this is handed out and not confirmed. gap_seconds: between two
+    fetches, of which the first brought little.
     """
 
     Consumer = BatchConsumer
 
-    def __init__(self, app: faust.App, *, rewinds: bool, in_flight_bytes: int, restore: Restore | None = None) -> None:
+    def __init__(
+        self,
+        app: faust.App,
+        *,
+        rewinds: bool,
+        in_flight_bytes: int,
+        gap_seconds: float = GAP_SECONDS,
+        restore: Restore | None = None,
+    ) -> None:
         inflating.install()
         super().__init__(app.conf.broker_consumer, app)
         self.saves = restore is not None
         self.restore: Restore = restore or (lambda _: {})
         self.rewinds = rewinds
         self.in_flight_bytes = in_flight_bytes
+        self.gap_seconds = gap_seconds
 
 
 def credentials(connection: KafkaConnection) -> Any:

@@ -31,6 +31,7 @@ class Archive(BatchingStage[Lateness]):
 
     name = "archive"
     topics = tuple(topic.name for topic in INPUTS)
+    fetch_gap_seconds = 0.2  # as in detect; rows wait for the next write anyway
 
     def __init__(self, settings: Settings, fail: Fail, *, writer: TableWriter, rules: TimeRules) -> None:
         super().__init__(settings, fail, writer=writer)

@@ -24,7 +24,7 @@ from pipeline.fail_at import end_here
 from pipeline.frontier import Element
 from pipeline.journal import Journal
 from pipeline.settings import MEGABYTE, Settings, check_faust_settings, faust_settings
-from pipeline.transport import BatchConsumer, BatchTransport, Restore, StaleElementError, credentials
+from pipeline.transport import GAP_SECONDS, BatchConsumer, BatchTransport, Restore, StaleElementError, credentials
 from schemas.errors import AftermathError, Outcome, Reason
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,7 @@ class Stage(ABC, Generic[Memory]):
     name: ClassVar[str]
     topics: ClassVar[tuple[str, ...]]
     rewinds: ClassVar[bool] = False  # its memory is built by reading again, from the earliest offset on
+    fetch_gap_seconds: ClassVar[float] = GAP_SECONDS  # after little came, so long more is waited for
 
     def __init__(self, settings: Settings, fail: Fail) -> None:
         self.settings = settings
@@ -152,6 +153,7 @@ class Stage(ABC, Generic[Memory]):
             app,
             rewinds=self.rewinds,
             in_flight_bytes=self.settings.in_flight_mb * MEGABYTE,
+            gap_seconds=self.fetch_gap_seconds,
             restore=self.restorer(),
         )
         topic = app.topic(*self.topics, key_serializer="raw", value_serializer="raw")

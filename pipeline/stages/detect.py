@@ -53,6 +53,7 @@ class Detect(SavingStage[Partition]):
 
     name = "detect"
     topics = tuple(topic.name for topic in INPUTS)
+    fetch_gap_seconds = 0.2  # an element costs as much as 600 events before its first, of each partition
 
     def __init__(
         self, settings: Settings, fail: Fail, *, limits: Limits, rules: TimeRules, now: Callable[[], int]

@@ -87,7 +87,7 @@ async def test_a_stream_of_single_records_is_fetched_so_many_times_a_second(
 async def test_a_fetch_that_brought_much_is_followed_at_once(
     kafka: Broker, settings: Settings, started: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.transport.GAP_SECONDS", 3_600.0)
+    monkeypatch.setattr(Recorder, "fetch_gap_seconds", 3_600.0)
     stage = Recorder(settings)
     await started(stage)
     for count in (1, 2):
