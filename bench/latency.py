@@ -56,6 +56,7 @@ RULES = TimeRules()
 STUCK_EVERY = 5  # sessions
 WARM_SECONDS = 15.0  # loops that can be known earlier are left out: the stages have just started
 LOOK_SECONDS = 0.025  # between two looks at ClickHouse: so much a figure may be too high
+SERIES = 75  # metrics beside the load: each once in 15 s
 BESIDE_SECONDS = 0.2  # between the events on the other topics' partitions: so much they may hold a pane back
 JOIN_SECONDS = 8.0
 AFTER_SECONDS = 20.0  # the load goes on for so long after the last loop that counts, or the watermark would stop
@@ -112,14 +113,17 @@ def publish(load: Load, kafka: str) -> tuple[dict[str, int], float]:
             except BufferError:
                 producer.poll(0.01)
 
-    spans, beside, latest = Spans(load), 0, 0
+    spans, beside, latest, rounds = Spans(load), 0, 0, 0
     for key, value, stamp in spans:
         while (left := stamp - now_micros()) > 0:
             producer.poll(min(left / MICROS, 0.01))
         latest = max(latest, -left)
         if stamp - beside >= BESIDE_SECONDS * MICROS:
-            beside = stamp
-            metric = encode_event(MetricPoint(event_time=stamp, tenant="acme", resource="r", metric="up", value=1.0))
+            beside, rounds = stamp, rounds + 1
+            resource = f"a/b/pod/r{rounds % SERIES}"  # each is scraped once in a while, not five times a second
+            metric = encode_event(
+                MetricPoint(event_time=stamp, tenant="acme", resource=resource, metric="up", value=1.0)
+            )
             event = encode_event(
                 ClusterEvent(
                     event_time=stamp, tenant="acme", event_id=f"e{stamp}", resource="a/b/c/d", kind="kubernetes"
