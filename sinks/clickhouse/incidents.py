@@ -43,7 +43,7 @@ def loudest(client: Client, limit: int) -> list[Incident]:
     """What is open, by severity, then by whose it is, the newest first. Of too many the quiet are left out."""
     rows = client.query(
         """SELECT * FROM incidents FINAL WHERE status = 'open'
-        ORDER BY indexOf(['critical', 'warning', 'info'], severity), owner, started_at DESC, incident_id
+        ORDER BY indexOf(['critical', 'warning', 'info'], toString(severity)), owner, started_at DESC, incident_id
         LIMIT {limit:UInt32}""",
         {"limit": limit},
     )
