@@ -10,8 +10,8 @@ data or speed (numbers H.. are those of the hazards in the tests that hold them)
   reading again, at the earliest one. Faust calls it after its assignment callback, so a seek made there is lost (H28).
 - The coordinator's errors are looked at before each fetch, which Faust does not do: without it one failed join
   leaves a worker that is up and deaf (H4).
-- A fetch that brought little is followed by the next one after a while, not at once: each costs the stage as much
-  before its first event as some hundred events do.
+- A fetch that brought little, and all there was, is followed by the next one after a while, not at once: each costs
+  the stage as much before its first event as some hundred events do.
 - A batch is inflated up to a bound (`pipeline/inflating.py`).
 - Reading stops while more than `in_flight_bytes` are handed out and not confirmed. Faust's own brake counts messages
   and sleeps a second when it acts (H29), so it is switched off.
@@ -106,7 +106,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 {tp: (skipped[tp], min(first[tp], found[tp][0].offset)) for tp in skipped}
             )
         elements = cast(BatchConsumer, self.consumer).hand_out(found)
-        if 0 < sum(element.size for several in elements.values() for element in several) < GAP_BYTES:
+        if _is_little(elements) and all(
+            several[-1].end >= (consumer.highwater(tp) or 0) for tp, several in elements.items()
+        ):
             self._next_at = monotonic() + cast(BatchTransport, self.consumer.transport).gap_seconds
         return elements
 
@@ -133,6 +135,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             consumer.seek(partition, starts[ensure_TP(partition)])
         self._sought = consumer._subscription.subscription.assignment
         return starts
+
+
+def _is_little(elements: Mapping[TP, list[Element]]) -> bool:
+    return 0 < sum(element.size for several in elements.values() for element in several) < GAP_BYTES
 
 
 class BatchConsumer(driver.Consumer):
