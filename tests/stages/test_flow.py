@@ -122,7 +122,8 @@ async def test_a_sink_that_is_down_delays_no_page_and_loses_no_row(
         await until(lambda: notify.sent > 0)
         await until(lambda: Counter(sink.tokens).most_common(1)[0][1] >= 2)  # the same rows with the same token
         assert archive.waiting_on == "ClickHouse is down"
-        assert -1001 in kafka.committed(settings.group("archive"), TRACES.name)  # where the rows are; ticks are none
+        # the 120 rows are in one partition; ticks, of which there are fewer, are no rows and may be committed
+        assert max(kafka.committed(settings.group("archive"), TRACES.name)) < 120
         assert not await pipeline.is_drained()
         sink.is_down = False
         await pipeline.drain(60)
