@@ -30,17 +30,7 @@ class Follower:
         self._servers, self._wait = connection.servers, wait
         self._since = since or START
         self._unread = {(topic.name, number) for topic in topics for number in range(topic.partitions)}
-        self._consumer = Consumer(
-            connection.librdkafka()
-            | {
-                "group.id": "aftermath.tail",  # never committed, never joined
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "log_level": 0,
-            }
-        )
+        self._consumer = Consumer(connection.onlooker("aftermath.tail"))
         try:
             places = [TopicPartition(name, number) for name, number in sorted(self._unread)]
             self._consumer.assign(self._starts(places, since))

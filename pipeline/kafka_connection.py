@@ -55,6 +55,18 @@ class KafkaConnection(BaseModel):
                 found["ssl.key.password"] = password
         return found
 
+    def onlooker(self, group: str) -> dict[str, Any]:
+        """Settings of a consumer that only looks: the group is never joined, nothing is committed, and it is told where
+        a partition ends."""
+        return self.librdkafka() | {
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "log_level": 0,
+        }
+
     def ssl_context(self) -> ssl.SSLContext | None:
         """What aiokafka takes; None without TLS. Raises OSError where a file is not what it must be."""
         if not self.tls:

@@ -75,17 +75,7 @@ class _Reader:
         self._places = {
             (topic, number): _Place() for topic in TOPIC_RECORDS for number in range(BY_NAME[topic].partitions)
         }
-        self._consumer = Consumer(
-            connection.librdkafka()
-            | {
-                "group.id": "aftermath.replay",  # never committed, never joined
-                "enable.auto.commit": False,
-                "enable.auto.offset.store": False,
-                "auto.offset.reset": "earliest",
-                "enable.partition.eof": True,
-                "log_level": 0,
-            }
-        )
+        self._consumer = Consumer(connection.onlooker("aftermath.replay"))
         try:
             self._consumer.assign(self._starts(since))
         except KafkaException as error:

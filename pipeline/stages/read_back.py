@@ -31,18 +31,7 @@ async def follow_topic(connection: KafkaConnection, topic: Topic) -> AsyncIterat
 
 
 async def _read(connection: KafkaConnection, topic: Topic, *, goes_on: bool) -> AsyncIterator[bytes]:
-    consumer = Consumer(
-        connection.librdkafka()
-        | {
-            "group.id": f"aftermath.read_back.{topic.name}",  # never committed, never joined
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 50,
-            "log_level": 0,
-        }
-    )
+    consumer = Consumer(connection.onlooker(f"aftermath.read_back.{topic.name}") | {"fetch.wait.max.ms": 50})
     loop = asyncio.get_running_loop()
     try:
         places = [TopicPartition(topic.name, number, OFFSET_BEGINNING) for number in range(topic.partitions)]
@@ -80,18 +69,7 @@ def read_partitions(
 
     Nothing is kept here: who calls keeps what it needs. Raises DependencyError where Kafka does not answer for 30 s.
     """
-    consumer = Consumer(
-        connection.librdkafka()
-        | {
-            "group.id": f"aftermath.read_back.{topic.name}",
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 10,
-            "log_level": 0,
-        }
-    )
+    consumer = Consumer(connection.onlooker(f"aftermath.read_back.{topic.name}") | {"fetch.wait.max.ms": 10})
     unread = set(partitions)
     try:
         consumer.assign([TopicPartition(topic.name, number, OFFSET_BEGINNING) for number in sorted(partitions)])

@@ -1,33 +1,19 @@
 """What the live page says of one agent, and of who is held: from rows in ClickHouse alone."""
 
-import uuid
-from collections.abc import Iterator
-
 import polars as pl
 import pytest
 
 from alerts.rules.samples import sample_incident
-from pipeline.embedded import Database
 from schemas.controls import Control, ended, with_id
 from schemas.times import MINUTE
 from schemas.usage import COLUMNS, KEY, SUMS, usage_of
-from sinks.clickhouse import migrations
-from sinks.clickhouse.client import Client, connect
+from sinks.clickhouse.client import Client
 from sinks.clickhouse.rows import control_frame, incident_frame, usage_frame
 from web.reading import agent, held, overview
 
 pytestmark = pytest.mark.embedded
 NOW = 1_772_460_000_000_000
 DAY = 24 * 60 * MINUTE
-
-
-@pytest.fixture(scope="module")
-def client(clickhouse: Database) -> Iterator[Client]:
-    found = connect(clickhouse.url, clickhouse.user, clickhouse.password, f"d_{uuid.uuid4().hex[:12]}")
-    migrations.migrate(found)
-    yield found
-    found.command(f"DROP DATABASE {found.database}", use_database=False)
-    found.close()
 
 
 def used(client: Client, agent_id: str, pane: int, tenant: str = "acme", **calls: int) -> None:

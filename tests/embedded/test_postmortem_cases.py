@@ -1,29 +1,18 @@
 """What the demo's story does not show of a postmortem: a breach of steps, a full context, who authorised, the version before."""
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import polars as pl
 import pytest
 
-from pipeline.embedded import Database
 from reports.postmortem.build import build
-from sinks.clickhouse import migrations, rows
-from sinks.clickhouse.client import Client, connect
+from sinks.clickhouse import rows
+from sinks.clickhouse.client import Client
 from tests.embedded.test_clickhouse import MINUTE, T0, incident
 
 pytestmark = pytest.mark.embedded
 TIME = pl.Datetime("us", "UTC")
-
-
-@pytest.fixture(scope="module")
-def client(clickhouse: Database) -> Iterator[Client]:
-    found = connect(clickhouse.url, clickhouse.user, clickhouse.password, f"d_{uuid.uuid4().hex[:12]}")
-    migrations.migrate(found)
-    yield found
-    found.command(f"DROP DATABASE {found.database}", use_database=False)
-    found.close()
 
 
 def span(offset: int, minute: int, **fields: Any) -> dict[str, Any]:

@@ -1,31 +1,19 @@
 """What is written twice, in other batches, late or revised counts once in the views that people read."""
 
 import uuid
-from collections.abc import Iterator
 
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.embedded import Database
-from sinks.clickhouse import migrations
-from sinks.clickhouse.client import Client, connect
+from sinks.clickhouse.client import Client
 
 pytestmark = pytest.mark.embedded
 HOUR = 3_600_000_000
 T0 = 1_772_366_400_000_000  # 2026-03-01T12:00:00Z
 TIME = pl.Datetime("us", "UTC")
 LEDGER = '{{"tools": ["search"], "repetitions": {n}, "ledger": {{"redundant_calls": {n}, "unplanned_tokens": {n}0}}}}'
-
-
-@pytest.fixture(scope="module")
-def client(clickhouse: Database) -> Iterator[Client]:
-    found = connect(clickhouse.url, clickhouse.user, clickhouse.password, f"d_{uuid.uuid4().hex[:12]}")
-    migrations.migrate(found)
-    yield found
-    found.command(f"DROP DATABASE {found.database}", use_database=False)
-    found.close()
 
 
 def usage(tenant: str) -> pl.DataFrame:

@@ -5,28 +5,15 @@ That the roles hold is shown on the engine (test_roles_enforced.py), and on a se
 """
 
 import re
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeline.embedded import Database
-from sinks.clickhouse import migrations
-from sinks.clickhouse.client import Client, connect
+from sinks.clickhouse.client import Client
 from sinks.clickhouse.migrations import Migration
 
 pytestmark = pytest.mark.embedded
 ROLES = Migration(1, "roles.sql", Path("deploy/clickhouse/roles.sql").read_text())
-
-
-@pytest.fixture(scope="module")
-def client(clickhouse: Database) -> Iterator[Client]:
-    found = connect(clickhouse.url, clickhouse.user, clickhouse.password, f"d_{uuid.uuid4().hex[:12]}")
-    migrations.migrate(found)
-    yield found
-    found.command(f"DROP DATABASE {found.database}", use_database=False)
-    found.close()
 
 
 def test_every_statement_is_sql_and_may_run_again(client: Client) -> None:

@@ -5,7 +5,6 @@ A new table or column is judged by them as soon as its migration is there; what 
 
 import re
 import uuid
-from collections.abc import Iterator
 from typing import Any, get_args
 
 import polars as pl
@@ -54,15 +53,6 @@ NULLABLE = {
 PLACE = ("topic", "partition", "offset")
 BY_ID = {"trace_id", "span_id", "session_id", "event_id", "signal_id"}
 NOT_BY_TENANT = {"dead_letters", "dead_letter_replays", "limits_loosened", "schema_migrations"}  # they have none
-
-
-@pytest.fixture(scope="module")
-def client(clickhouse: Database) -> Iterator[Client]:
-    found = connect(clickhouse.url, clickhouse.user, clickhouse.password, f"d_{uuid.uuid4().hex[:12]}")
-    migrations.migrate(found)
-    yield found
-    found.command(f"DROP DATABASE {found.database}", use_database=False)
-    found.close()
 
 
 @pytest.fixture(scope="module")
