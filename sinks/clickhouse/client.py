@@ -36,6 +36,7 @@ PLAINER = {  # what a long chain of network errors comes down to
 }
 
 ACKNOWLEDGED = frozenset({"incidents", "acknowledgements"})
+IS_ACKNOWLEDGED = "SELECT count() FROM acknowledgements WHERE has({ids:Array(String)}, incident_id)"
 ACKNOWLEDGE = """INSERT INTO incidents SETTINGS insert_deduplicate = 0
 SELECT i.* REPLACE (a.acknowledged_at AS acknowledged_at, a.acknowledged_by AS acknowledged_by)
 FROM (SELECT * FROM incidents FINAL WHERE has({ids:Array(String)}, incident_id)) AS i
@@ -110,10 +111,12 @@ class Client:
     def _acknowledge(self, ids: list[str]) -> None:
         """Put into rows of `incidents` who has them in hand, whichever of the two was written last.
 
-        The one is found in the log, the other is said by people, and they come by different topics.
+        The one is found in the log, the other is said by people, and they come by different topics. Most incidents
+        nobody has in hand when they are written: to ask that costs a tenth of the statement.
         """
         try:
-            self._driver.command(ACKNOWLEDGE, parameters={"ids": ids})
+            if int(self._driver.command(IS_ACKNOWLEDGED, parameters={"ids": ids})):
+                self._driver.command(ACKNOWLEDGE, parameters={"ids": ids})
         except (DriverError, OSError) as error:
             raise _error("incidents could not be marked as acknowledged", error) from error
 
