@@ -1,8 +1,9 @@
 """Stages that write rows: what arrived while the last write ran is the next one.
 
-1 `rows` turns an element into frames, a table each; 2 the flush task, which needs no further input to run (H6), takes
-everything that waits and writes it, a table at a time; 3 then all its elements are confirmed. Nothing waits for
-company: a write begins at once, but `gap_seconds` after the last one began. A dependency that is down
+1 `rows` turns an element into frames, a table each; 2 a flush task, which needs no further input to run (H6), takes
+everything that waits and writes it, all tables at once; 3 then all its elements are confirmed. Nothing waits for
+company: a write begins at once, but `gap_seconds` after the last one began. What may not wait equally long does not
+wait for each other either: each gap has a lane and a flush task of its own. A dependency that is down
 is waited for, with growing pauses and the same insert token, for ever: reading pauses by itself once the bytes in
 flight reach their bound.
 """
@@ -14,7 +15,7 @@ import math
 import random
 from abc import abstractmethod
 from collections import defaultdict
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import orjson
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 
 Memory = TypeVar("Memory")
 Rows = Mapping[str, pl.DataFrame]
+Waiting = tuple[Element, Rows, asyncio.Future[None]]
 
 GAP_SECONDS = 0.3  # between the beginnings of two writes, so that slow traffic does not become one insert a message
 ENOUGH_BYTES = 4 * MEGABYTE  # waiting: write at once
@@ -50,13 +52,52 @@ class RefusedRow(Protocol):
 
 
 class TableWriter(Protocol):
-    """Writes one frame to one table; blocks, called in a thread, one call at a time for each stage.
+    """Writes one frame to one table; blocks, called from several threads.
 
     Returns the rows that can never be written. Raises DependencyError where it may work later: the sink is down, or is
     not set up as it must be; anything else where it will not.
     """
 
     def write(self, table: str, frame: pl.DataFrame, token: str) -> Sequence[RefusedRow]: ...
+
+
+class _Lane:
+    """What waits for the next write, and may wait equally long after the one before began."""
+
+    def __init__(self, gap_seconds: float) -> None:
+        self.waiting: list[Waiting] = []
+        self._gap_seconds = gap_seconds
+        self._bytes = 0
+        self._began_at = -math.inf  # the last write, by the loop's clock
+        self._news = asyncio.Event()
+
+    def add(self, element: Element, rows: Rows) -> asyncio.Future[None]:
+        """Returns what resolves when the rows are written."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append((element, rows, future))
+        self._bytes += element.size
+        self._news.set()
+        return future
+
+    def hurry(self) -> None:
+        """Whoever waits looks again whether to go on waiting."""
+        self._news.set()
+
+    async def due(self, is_closing: Callable[[], bool]) -> list[Waiting]:
+        """Everything that waits, once there is any and long enough after the last write began, or enough of it."""
+        now = asyncio.get_running_loop().time
+        while True:
+            self._news.clear()
+            if not self.waiting:
+                await self._news.wait()
+                continue
+            left = self._began_at + self._gap_seconds - now()
+            if left <= 0 or self._bytes >= ENOUGH_BYTES or is_closing():
+                taken, self.waiting, self._bytes, self._began_at = self.waiting, [], 0, now()
+                return taken
+            with contextlib.suppress(TimeoutError):  # what there is will do
+                async with asyncio.timeout(left):
+                    await self._news.wait()
 
 
 class BatchingStage(Stage[Memory]):
@@ -69,83 +110,66 @@ class BatchingStage(Stage[Memory]):
         self.writes: dict[str, int] = defaultdict(int)  # batches that were taken, by table
         self.retries = 0  # batches that were not, and went once more
         self._writer = writer
-        self._waiting: list[tuple[Element, Rows, asyncio.Future[None]]] = []
-        self._waiting_bytes = 0
-        self._began_at = -math.inf  # the last write, by the loop's clock
-        self._gap_seconds = math.inf  # the least of what waits
-        self._news = asyncio.Event()
+        self._lanes: dict[float, _Lane] = {}  # by their gap
+        self._down: dict[str, str] = {}  # table -> why it takes nothing now
         self._publisher: Publisher | None = None  # made for the first row that is refused: most workers never have one
 
     @abstractmethod
     def rows(self, element: Element) -> Rows:
-        """The rows of an element by table; runs in a thread, one element at a time, in offset order."""
+        """The rows of an element by table; runs in a thread, one element at a time, in offset order.
+
+        Each table has a frame of its own: they are written at once, and of two threads with one frame of polars the one
+        that has the interpreter waits for the frame, and the one that has the frame for the interpreter, for ever.
+        """
 
     def gap_seconds(self, topic: str) -> float:
         """How long after the last write began rows of this topic may wait for the next one."""
         return GAP_SECONDS
 
-    async def open(self) -> None:
-        self.run_beside(self._flush(), "flush")
-
     async def take(self, element: Element) -> Awaitable[None] | None:
         rows = await asyncio.to_thread(self.rows, element)
         rows = {table: frame for table, frame in rows.items() if frame.height}
-        if not rows and not self._waiting:
+        lane = self._lane(self.gap_seconds(element.topic))
+        if not rows and not lane.waiting:
             return None
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((element, rows, future))
-        self._waiting_bytes += element.size
-        self._gap_seconds = min(self._gap_seconds, self.gap_seconds(element.topic))
-        self._news.set()
-        return future
+        return lane.add(element, rows)
+
+    def _lane(self, gap_seconds: float) -> _Lane:
+        if gap_seconds not in self._lanes:
+            lane = self._lanes[gap_seconds] = _Lane(gap_seconds)
+            self.run_beside(self._flush(lane), "flush")
+        return self._lanes[gap_seconds]
 
     async def close(self) -> None:
         if self._publisher is not None:
             await self._publisher.close()
 
     async def finish(self) -> None:
-        self._news.set()
+        for lane in self._lanes.values():
+            lane.hurry()
 
-    async def _flush(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def _flush(self, lane: _Lane) -> None:
         while True:
-            await self._until_due(loop)
-            taken, self._waiting, self._waiting_bytes = self._waiting, [], 0
-            self._gap_seconds, self._began_at = math.inf, loop.time()
-            await self._write(taken)
+            taken = await lane.due(lambda: self.is_closing)
+            parts: dict[str, list[tuple[Element, pl.DataFrame]]] = defaultdict(list)
+            for element, rows, _ in taken:
+                for table, frame in rows.items():
+                    parts[table].append((element, frame))
+            await asyncio.gather(*(self._write(table, found) for table, found in parts.items()))
             for _, _, future in taken:
                 if not future.done():
                     future.set_result(None)
 
-    async def _until_due(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Returns when something waits, and long enough after the last write began or because there is enough."""
-        while True:
-            self._news.clear()
-            if not self._waiting:
-                await self._news.wait()
-                continue
-            left = self._began_at + self._gap_seconds - loop.time()
-            if left <= 0 or self._waiting_bytes >= ENOUGH_BYTES or self._is_closing:
-                return
-            with contextlib.suppress(TimeoutError):  # what there is will do
-                async with asyncio.timeout(left):
-                    await self._news.wait()
-
-    async def _write(self, taken: list[tuple[Element, Rows, asyncio.Future[None]]]) -> None:
-        parts: dict[str, list[tuple[Element, pl.DataFrame]]] = defaultdict(list)
-        for element, rows, _ in taken:
-            for table, frame in rows.items():
-                parts[table].append((element, frame))
-        for table, found in parts.items():
-            frame = found[0][1] if len(found) == 1 else pl.concat([part for _, part in found])
-            token = stable_hash(table, [element.token for element, _ in found])
-            refused = await self._write_until_taken(table, frame, token)
-            self.writes[table] += 1
-            self.rows_written[table] += frame.height - len(refused)
-            if refused:
-                self.rows_refused[table] += len(refused)
-                log.error("%s cannot take %s rows, the first because: %s", table, len(refused), refused[0].detail)
-                await self._bury(table, found, refused)
+    async def _write(self, table: str, found: list[tuple[Element, pl.DataFrame]]) -> None:
+        frame = found[0][1] if len(found) == 1 else pl.concat([part for _, part in found])
+        token = stable_hash(table, [element.token for element, _ in found])
+        refused = await self._write_until_taken(table, frame, token)
+        self.writes[table] += 1
+        self.rows_written[table] += frame.height - len(refused)
+        if refused:
+            self.rows_refused[table] += len(refused)
+            log.error("%s cannot take %s rows, the first because: %s", table, len(refused), refused[0].detail)
+            await self._bury(table, found, refused)
 
     async def _bury(
         self, table: str, parts: Sequence[tuple[Element, pl.DataFrame]], refused: Sequence[RefusedRow]
@@ -170,14 +194,14 @@ class BatchingStage(Stage[Memory]):
             try:
                 refused = await asyncio.to_thread(self._writer.write, table, frame, token)
             except DependencyError as error:
-                if not self.waiting_on:
+                if not self._down:
                     log.warning("%s waits for its sink: %s", self.name, error)
-                self.waiting_on = str(error)
+                self._down[table] = self.waiting_on = str(error)
                 self.retries += 1
             else:
-                if self.waiting_on:
+                if self._down.pop(table, "") and not self._down:
                     log.warning("%s goes on: its sink takes rows again", self.name)
-                self.waiting_on = ""
+                self.waiting_on = next(iter(self._down.values()), "")
                 return refused
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the load
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)

@@ -9,7 +9,7 @@
     limits.v1         -> limits_loosened, where a version lets agents do more than the one before
     dead_letters.v1   -> dead_letters, a redacted preview
 
-What is said of incidents is written sooner than what was used: somebody may be waiting for it.
+What is said of incidents is written sooner than what was used, and not behind it: somebody may be waiting for it.
 A row that comes twice (another run of detect, a revision produced again) has the same key, and the tables fold it.
 """
 
@@ -48,6 +48,8 @@ from sinks.dead_letters import preview_row
 
 SOON_SECONDS = 0.05  # instead of GAP_SECONDS: the revisions of one pane come within that
 SOON = frozenset({INCIDENTS.name, NOTIFICATIONS.name})
+LATER_SECONDS = 1.0  # what detect found: it comes while a pane closes, and nobody is paged by it
+LATER = frozenset({SIGNALS.name, WATCHES.name})
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class Record(BatchingStage[None]):
     )
 
     def gap_seconds(self, topic: str) -> float:
-        return SOON_SECONDS if topic in SOON else GAP_SECONDS
+        return SOON_SECONDS if topic in SOON else LATER_SECONDS if topic in LATER else GAP_SECONDS
 
     def rows(self, element: Element) -> Rows:
         values = [record.value for record in element.records if record.value is not None]
@@ -77,7 +79,7 @@ class Record(BatchingStage[None]):
             frame = incident_frame(incidents)
             return {
                 "incidents": frame,
-                "incident_revisions": frame,
+                "incident_revisions": frame.clone(),
                 "incident_timeline": timeline_frame(incidents),
             }
         if element.topic == WATCHES.name:

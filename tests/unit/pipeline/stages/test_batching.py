@@ -1,6 +1,7 @@
 """When rows are written: the first at once, and what comes soon after it together; and a stop meanwhile."""
 
 import asyncio
+import threading
 from typing import Any
 
 import polars as pl
@@ -24,17 +25,49 @@ class Sink:
         return []
 
 
+class HeldSink(Sink):
+    """Writes of the number 1 wait until they are let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.let_go = threading.Event()
+
+    def write(self, table: str, frame: pl.DataFrame, token: str) -> list[Any]:
+        if frame["n"][0] == 1 and not self.let_go.wait(30):
+            raise TimeoutError
+        return super().write(table, frame, token)
+
+
+class MeetingSink(Sink):
+    """A write waits for that of another table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._meet = threading.Barrier(2, timeout=30)
+
+    def write(self, table: str, frame: pl.DataFrame, token: str) -> list[Any]:
+        self._meet.wait()
+        return super().write(table, frame, token)
+
+
 class Numbers(BatchingStage[None]):
     """One row an element: the offset where it begins."""
 
     name = "numbers"
-    topics = ("slow", "soon")
+    topics = ("slow", "later", "soon")
 
     def gap_seconds(self, topic: str) -> float:
-        return NEVER if topic == "slow" else 0.0
+        return {"slow": NEVER, "later": 2.0, "soon": 0.0}[topic]
 
     def rows(self, element: Element) -> Rows:
         return {"numbers": pl.DataFrame({"n": [element.begin]})}
+
+
+class Twice(Numbers):
+    """The same number in two tables."""
+
+    def rows(self, element: Element) -> Rows:
+        return {table: pl.DataFrame({"n": [element.begin]}) for table in ("numbers", "again")}
 
 
 class Message:
@@ -55,17 +88,47 @@ async def test_the_first_rows_are_written_at_once_and_later_ones_when_their_gap_
     stage = Numbers(Settings(), lambda error: None, writer=sink)
     await stage.open()
     try:
-        first = await stage.take(element("slow", 1))
+        first = await stage.take(element("later", 1))
         assert first is not None
-        await asyncio.wait_for(asyncio.shield(first), 10)
-        second, third = await stage.take(element("slow", 2)), await stage.take(element("slow", 3))
+        await asyncio.wait_for(first, 10)
+        second, third = await stage.take(element("later", 2)), await stage.take(element("later", 3))
         assert second is not None
         assert third is not None
         assert sink.written == [[1]]
         soon = await stage.take(element("soon", 4))
         assert soon is not None
         await asyncio.wait_for(asyncio.gather(second, third, soon), 10)
-        assert sink.written == [[1], [2, 3, 4]]
+        assert sink.written == [[1], [4], [2, 3]]
+    finally:
+        await stage.stop(grace=0)
+
+
+async def test_what_is_wanted_soon_is_not_behind_a_write_that_takes_long() -> None:
+    sink = HeldSink()
+    stage = Numbers(Settings(), lambda error: None, writer=sink)
+    await stage.open()
+    try:
+        slow, soon = await stage.take(element("slow", 1)), await stage.take(element("soon", 2))
+        assert isinstance(slow, asyncio.Future)
+        assert soon is not None
+        await asyncio.wait_for(soon, 10)
+        assert (sink.written, slow.done()) == ([[2]], False)
+        sink.let_go.set()
+        await asyncio.wait_for(slow, 10)
+    finally:
+        sink.let_go.set()
+        await stage.stop(grace=0)
+
+
+async def test_the_tables_of_a_write_are_written_at_once() -> None:
+    sink = MeetingSink()
+    stage = Twice(Settings(), lambda error: None, writer=sink)
+    await stage.open()
+    try:
+        both = await stage.take(element("soon", 1))
+        assert both is not None
+        await asyncio.wait_for(both, 30)
+        assert sink.written == [[1], [1]]
     finally:
         await stage.stop(grace=0)
 
