@@ -10,8 +10,8 @@ data or speed (numbers H.. are those of the hazards in the tests that hold them)
   reading again, at the earliest one. Faust calls it after its assignment callback, so a seek made there is lost (H28).
 - The coordinator's errors are looked at before each fetch, which Faust does not do: without it one failed join
   leaves a worker that is up and deaf (H4).
-- A fetch that brought little, and all there was, is followed by the next one after a while, not at once: each costs
-  the stage as much before its first event as some hundred events do.
+- A fetch that brought all there was is followed by the next one after a while, not at once: each costs the stage as
+  much before its first event as some hundred events do.
 - A batch is inflated up to a bound (`pipeline/inflating.py`).
 - Reading stops while more than `in_flight_bytes` are handed out and not confirmed. Faust's own brake counts messages
   and sleeps a second when it acts (H29), so it is switched off.
@@ -51,9 +51,9 @@ from schemas.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
-FETCH_WAIT_MS = 250  # the driver's 1500 delays a partition whose broker is waiting for the others
-GAP_SECONDS = 0.05  # between two fetches that bring little: a broker answers each as soon as it has one record
-GAP_BYTES = 250_000  # what a fetch of all partitions brings at least, for the next one to follow at once
+FETCH_WAIT_MS = 100  # the driver's 1500 delays a partition whose broker is waiting for the others
+GAP_SECONDS = 0.05  # after a fetch that left nothing: a broker answers the next one as soon as it has one record
+AFRESH_SECONDS = 0.05  # for an answer of a broker that has something
 ROOM_CHECK_SECONDS = 0.01
 JOIN_SECONDS = 0.02
 JOIN_BYTES = 6_000_000  # of all partitions: a few thousand events of each, below which an event costs more
@@ -79,7 +79,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     """Runs aiokafka. Elements are made here, where no seek can come between a fetch and its bookkeeping."""
 
     _sought: Any = None  # the assignment that the last seek was for
-    _next_at = 0.0  # by the monotonic clock: the next fetch, after one that brought little
+    _next_at = 0.0  # by the monotonic clock: the next fetch, after one that left nothing
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
@@ -94,8 +94,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         max_records: int | None = None,
     ) -> Mapping[TP, list[Element]]:
         consumer._coordinator.check_errors()
-        await asyncio.sleep(max(0.0, self._next_at - monotonic()))
+        waits = self._next_at - monotonic()
+        if timeout is not None and waits > timeout:
+            await asyncio.sleep(timeout)
+            return {}  # whoever asks may have something to hand on
+        await asyncio.sleep(max(0.0, waits))
         fetched = await super()._fetch_records(consumer, active_partitions, timeout=timeout, max_records=max_records)
+        if waits > 0 and fetched:
+            # aiokafka asks ahead, and keeps the answer: this was there when the wait began
+            epoch = self.consumer.epoch
+            more = await super()._fetch_records(consumer, active_partitions, timeout=AFRESH_SECONDS)
+            if epoch != self.consumer.epoch:
+                fetched = {}  # it will be read again
+            fetched = {tp: [*fetched.get(tp, ()), *more.get(tp, ())] for tp in (*fetched, *more)}
         found = {partition: Records(parts) for partition, parts in fetched.items()}
         if consumer._subscription.subscription.assignment is not self._sought:
             return {}  # of a new assignment that was not seeked yet: the seek comes, and they are read then
@@ -106,10 +117,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 {tp: (skipped[tp], min(first[tp], found[tp][0].offset)) for tp in skipped}
             )
         elements = cast(BatchConsumer, self.consumer).hand_out(found)
-        if _is_little(elements) and all(
-            several[-1].end >= (consumer.highwater(tp) or 0) for tp, several in elements.items()
-        ):
-            self._next_at = monotonic() + cast(BatchTransport, self.consumer.transport).gap_seconds
+        if elements and cast(BatchConsumer, self.consumer).is_at_end():
+            self._next_at = monotonic() + cast(BatchTransport, self.consumer.transport).gap_seconds()
         return elements
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -135,10 +144,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             consumer.seek(partition, starts[ensure_TP(partition)])
         self._sought = consumer._subscription.subscription.assignment
         return starts
-
-
-def _is_little(elements: Mapping[TP, list[Element]]) -> bool:
-    return 0 < sum(element.size for several in elements.values() for element in several) < GAP_BYTES
 
 
 class BatchConsumer(driver.Consumer):
@@ -364,6 +369,10 @@ class BatchConsumer(driver.Consumer):
         with self._lock:
             return {tp: frontier.read_to for tp, frontier in self._frontiers.items()}
 
+    def is_at_end(self) -> bool:
+        """Whether everything was handed out that brokers said there is."""
+        return all(position >= (self.end_seen(*tp) or 0) for tp, position in self.read_positions().items())
+
     def end_seen(self, topic: str, partition: int) -> int | None:
         """Where the partition ended at the last answer of its broker; None before the first. Any thread may ask."""
         consumer = self._thread._consumer
@@ -421,8 +430,8 @@ class BatchTransport(driver.Transport):
     rewinds: reading starts at the earliest offset there is, not at the committed one, unless state was restored.
     restore: called in a thread when partitions were assigned, with their earliest and next offsets; gives what each of
     them begins with. saves: only what a snapshot holds may be committed.
-    in_flight_bytes: reading pauses while more than this is handed out and not confirmed. gap_seconds: between two
-    fetches, of which the first brought little.
+    in_flight_bytes: reading pauses while more than this is handed out and not confirmed. gap_seconds: asked
+    after a fetch that left nothing, how long until the next one.
     """
 
     Consumer = BatchConsumer
@@ -433,7 +442,7 @@ class BatchTransport(driver.Transport):
         *,
         rewinds: bool,
         in_flight_bytes: int,
-        gap_seconds: float = GAP_SECONDS,
+        gap_seconds: Callable[[], float] = lambda: GAP_SECONDS,
         restore: Restore | None = None,
     ) -> None:
         inflating.install()

@@ -25,18 +25,22 @@ from schemas.topics import DEAD_LETTERS, INPUTS
 from sinks.clickhouse.rows import TABLES, raw_frame
 from sinks.dead_letters import dead_letter_message
 
+FETCH_GAP_SECONDS = 0.5  # an element costs as much as 600 events before its first, of each partition
+
 
 class Archive(BatchingStage[Lateness]):
     """One worker's share of the input partitions."""
 
     name = "archive"
     topics = tuple(topic.name for topic in INPUTS)
-    fetch_gap_seconds = 0.2  # as in detect; rows wait for the next write anyway
 
     def __init__(self, settings: Settings, fail: Fail, *, writer: TableWriter, rules: TimeRules) -> None:
         super().__init__(settings, fail, writer=writer)
         self._rules = rules
         self._unframing = Unframing(settings)
+
+    def fetch_gap_seconds(self) -> float:
+        return FETCH_GAP_SECONDS
 
     def remember(self, element: Element) -> Lateness:
         return Lateness(self._rules)

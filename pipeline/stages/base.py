@@ -58,7 +58,6 @@ class Stage(ABC, Generic[Memory]):
     name: ClassVar[str]
     topics: ClassVar[tuple[str, ...]]
     rewinds: ClassVar[bool] = False  # its memory is built by reading again, from the earliest offset on
-    fetch_gap_seconds: ClassVar[float] = GAP_SECONDS  # after little came, so long more is waited for
 
     def __init__(self, settings: Settings, fail: Fail) -> None:
         self.settings = settings
@@ -116,6 +115,10 @@ class Stage(ABC, Generic[Memory]):
 
     async def save_all(self) -> None:
         """Stopping, and everything is confirmed: save what would have to be read again."""
+
+    def fetch_gap_seconds(self) -> float:
+        """After everything was read: how long to wait until the next fetch. Called in the consumer's thread."""
+        return GAP_SECONDS
 
     # -- running
 

@@ -34,8 +34,12 @@ from schemas.codecs.single import encode_record
 from schemas.errors import Outcome
 from schemas.events import TOPIC_RECORDS
 from schemas.signals import Marker
+from schemas.times import MICROS
 from schemas.topics import DEAD_LETTERS, INPUTS, SIGNALS, source_name
 from sinks.dead_letters import dead_letter_message
+
+# in panes: how long after its end one is closed by most partitions, and the gaps between two fetches then and later
+ENDING, GAP_AT_END, GAP = 0.2, 0.04, 0.2
 
 
 @dataclass(slots=True)
@@ -53,7 +57,6 @@ class Detect(SavingStage[Partition]):
 
     name = "detect"
     topics = tuple(topic.name for topic in INPUTS)
-    fetch_gap_seconds = 0.2  # an element costs as much as 600 events before its first, of each partition
 
     def __init__(
         self, settings: Settings, fail: Fail, *, limits: Limits, rules: TimeRules, now: Callable[[], int]
@@ -85,6 +88,15 @@ class Detect(SavingStage[Partition]):
         self._limits.close()
         if self._publisher is not None:
             await self._publisher.close()
+
+    def fetch_gap_seconds(self) -> float:
+        """Rows wait for the end of their pane, and an element costs as much as 600 events before its first, of each
+        partition: so few fetches do, but when panes end. Then they are wanted soon, from every partition."""
+        pane = self.settings.pane
+        since = (self._now() - self._rules.lateness) % pane
+        if self.settings.recorded or since < pane * ENDING:
+            return pane * GAP_AT_END / MICROS
+        return min(pane * GAP, pane - since + pane * GAP_AT_END / 4) / MICROS
 
     def fresh(self, topic: str, partition: int) -> Partition:
         operator = DetectOperator(

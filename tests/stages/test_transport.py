@@ -15,7 +15,7 @@ from pipeline.embedded.broker import SYNC_GROUP
 from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.base import Stage, StageError
-from pipeline.transport import GAP_BYTES, GAP_SECONDS, BatchConsumer
+from pipeline.transport import GAP_SECONDS, BatchConsumer
 from schemas.errors import Outcome
 from tests.stages.conftest import Start, until
 from tests.stages.kafka import Broker
@@ -68,7 +68,7 @@ async def test_all_records_of_a_fetch_come_as_one_element(kafka: Broker, setting
     assert kafka.committed(settings.group("recorder"), TOPIC) == [500]
 
 
-async def test_after_a_fetch_that_brought_little_the_next_one_waits(
+async def test_after_a_fetch_that_left_nothing_the_next_one_waits(
     kafka: Broker, settings: Settings, started: Start
 ) -> None:
     stage = Recorder(settings)
@@ -85,22 +85,53 @@ async def test_what_is_left_behind_by_a_fetch_is_fetched_at_once(
 ) -> None:
     for number in range(40):  # a batch each, of which this broker hands out one at a time
         kafka.produce(TOPIC, [b"%d" % number])
-    monkeypatch.setattr(Recorder, "fetch_gap_seconds", 3_600.0)
+    monkeypatch.setattr(Recorder, "fetch_gap_seconds", lambda _: 3_600.0)
     stage = Recorder(settings)
     await started(stage)
     await until(lambda: stage.offsets == list(range(40)))
     await stage.stop()
 
 
-async def test_a_fetch_that_brought_much_is_followed_at_once(
+async def test_a_fetch_after_a_wait_brings_what_came_during_the_wait_too(
     kafka: Broker, settings: Settings, started: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Recorder, "fetch_gap_seconds", 3_600.0)
+    gaps = iter((2.0, 3_600.0))
+    monkeypatch.setattr(Recorder, "fetch_gap_seconds", lambda _: next(gaps))
+    stage = Recorder(settings)
+    await started(stage)
+    for count in (1, 2, 3):  # the first is read; the second is the answer that aiokafka keeps meanwhile
+        kafka.produce(TOPIC, [b"x"])
+        await until(lambda count=count: count == 3 or stage.consumer.end_seen(TOPIC, 0) == count)
+        await until(lambda: stage.offsets)
+    await until(lambda: stage.offsets == [0, 1, 2])
+    await stage.stop()
+
+
+async def test_what_was_fetched_while_the_stage_was_busy_does_not_wait_for_the_next_fetch(
+    kafka: Broker, settings: Settings, started: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[float]()
+
+    def gap(_: Recorder) -> float:
+        asked.append(0.0 if not asked else 3_600.0)
+        return asked[-1]
+
+    is_free = asyncio.Event()
+    take = Recorder.take
+
+    async def busy(stage: Recorder, element: Element) -> Awaitable[None] | None:
+        await is_free.wait()
+        return await take(stage, element)
+
+    monkeypatch.setattr(Recorder, "fetch_gap_seconds", gap)
+    monkeypatch.setattr(Recorder, "take", busy)
     stage = Recorder(settings)
     await started(stage)
     for count in (1, 2):
-        kafka.produce(TOPIC, [b"x" * GAP_BYTES])
-        await until(lambda count=count: len(stage.offsets) == count)
+        kafka.produce(TOPIC, [b"x"])
+        await until(lambda count=count: len(asked) == count)
+    is_free.set()
+    await until(lambda: stage.offsets == [0, 1])
     await stage.stop()
 
 
