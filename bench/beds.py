@@ -120,7 +120,7 @@ def bed(kind: str, cores: tuple[int, int], load: Load, small: Load) -> Iterator[
     if kind == "embedded":
         yield EmbeddedBed(cores[1], load)
         return
-    kafka = JarKafka({cores[0]})
+    kafka = JarKafka({cores[0]}, compiles_twice=True)
     try:
         kafka.start()
         yield RealBed(kafka, cores[1], load, small)

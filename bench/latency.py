@@ -1,9 +1,10 @@
 """How long an incident takes: from the moment it can be known to its row on the timeline, on real Kafka, live.
 
-    python -m bench.latency [--rate 5000] [--seconds 60]
+    python -m bench.latency [--rate 5000] [--seconds 60] [--pane 5] [--together]
 
-Detect, correlate and record run as `aftermath run` runs them, in one process on one core; broker, ClickHouse (embedded)
-and the load have the other. Agents get stuck about four times a second. What lateness and pane ask for by definition
+Detect, correlate and record run as docker-compose.yml runs them, a process each (`--together`: one process on one core,
+as `aftermath run` runs them); broker, ClickHouse (embedded) and the load share the other core with what does not fit
+there. Agents get stuck about once a second. What lateness and pane ask for by definition
 is not counted: a loop whose fifth call ended at T can be known when the append times have passed the end of T's pane
 by the lateness, and from then on the clock runs until a query finds the row that names the session in
 `incident_timeline`. The last line counts from the publication of that fifth call and takes off the lateness alone, so
@@ -23,7 +24,10 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
@@ -52,10 +56,13 @@ from tests.services.kafka_jars import JarKafka
 from tests.services.kafka_server import fresh_topics
 from tests.services.reading import messages
 
-RULES = TimeRules()
-STUCK_EVERY = 5  # sessions
-WARM_SECONDS = 15.0  # loops that can be known earlier are left out: the stages have just started
-LOOK_SECONDS = 0.025  # between two looks at ClickHouse: so much a figure may be too high
+PANE_SECONDS = TimeRules().pane // MICROS
+STAGES = ("detect", "correlate", "record")
+STUCK_EVERY = 20  # sessions
+SEND_SECONDS = 0.005  # what is due by then leaves together
+MAKING_MICROS = 30  # a span, at most
+WARM_SECONDS = 25.0  # loops that can be known earlier are left out: the stages, and the broker's JVM, have just started
+LOOK_SECONDS = 0.1  # between two looks at ClickHouse: so much a figure may be too high
 SERIES = 75  # metrics beside the load: each once in 15 s
 BESIDE_SECONDS = 0.2  # between the events on the other topics' partitions: so much they may hold a pane back
 JOIN_SECONDS = 8.0
@@ -93,11 +100,22 @@ class Watcher(threading.Thread):
         self.join()
 
 
-def publish(load: Load, kafka: str) -> tuple[dict[str, int], float]:
-    """Each span at its time, and something on every other partition.
+@dataclass(frozen=True, slots=True)
+class Published:
+    """begins: of the load. loops: when the fifth call of each planted loop ended. latest: the seconds by which the
+    worst span left too late."""
 
-    Returns the planted loops, and the seconds by which the worst span left too late.
-    """
+    begins: int
+    loops: dict[str, int]
+    latest: float
+
+
+def publish(load: Load, kafka: str) -> Published:
+    """Each span at its time, and something on every other partition. Run in a process of its own: what makes the load
+    is encoded before the first span leaves, and takes nothing from what is measured."""
+    load = replace(load, begins=now_micros() + int(load.events * MAKING_MICROS) + MICROS)
+    spans = Spans(load)
+    made = list(spans)
     producer = new_producer(KafkaConnection(servers=kafka))
     errors: list[str] = []
 
@@ -113,11 +131,14 @@ def publish(load: Load, kafka: str) -> tuple[dict[str, int], float]:
             except BufferError:
                 producer.poll(0.01)
 
-    spans, beside, latest, rounds = Spans(load), 0, 0, 0
-    for key, value, stamp in spans:
-        while (left := stamp - now_micros()) > 0:
-            producer.poll(min(left / MICROS, 0.01))
-        latest = max(latest, -left)
+    beside = latest = rounds = 0
+    now = now_micros()
+    for key, value, stamp in made:
+        if stamp > now:
+            producer.poll(0)
+            while stamp > (now := now_micros()):
+                time.sleep(SEND_SECONDS)
+        latest = max(latest, now - stamp)
         if stamp - beside >= BESIDE_SECONDS * MICROS:
             beside, rounds = stamp, rounds + 1
             resource = f"a/b/pod/r{rounds % SERIES}"  # each is scraped once in a while, not five times a second
@@ -133,19 +154,19 @@ def publish(load: Load, kafka: str) -> tuple[dict[str, int], float]:
                 for number in range(topic.partitions):
                     send(topic.name, other, b"beside", number)
         send(TRACES.name, value, key, partition_for(key, TRACES.partitions))
-        producer.poll(0)
     flush(producer, errors)
-    return spans.truth.loops, latest / MICROS
+    return Published(load.begins, spans.truth.loops, latest / MICROS)
 
 
 @contextmanager
 def worker(
     kafka: str,
     database: Database,
-    core: int,
+    cores: Sequence[int],
     log: Path,
-    names: Sequence[str] = ("detect", "correlate", "record"),
+    names: Sequence[str],
     url: str = "",
+    pane_seconds: int = PANE_SECONDS,
 ) -> Iterator[int]:
     """Some stages, as a worker runs them; its process. url: another way to the database."""
     password = str(database.password)
@@ -154,12 +175,13 @@ def worker(
         "AFTERMATH_CLICKHOUSE_URL": url or database.url,
         "AFTERMATH_CLICKHOUSE_USER": database.user,
         "AFTERMATH_CLICKHOUSE_PASSWORD": password,
+        "AFTERMATH_PANE_SECONDS": str(pane_seconds),
         "AFTERMATH_CONFIG": os.devnull,
     }
     stages = [word for stage in names for word in ("--stage", stage)]
     with log.open("w") as out:
         process = subprocess.Popen(
-            ["taskset", "--cpu-list", str(core), sys.executable, "-m", "pipeline.cli", "run", *stages],
+            ["taskset", "--cpu-list", ",".join(map(str, cores)), sys.executable, "-m", "pipeline.cli", "run", *stages],
             env=environment, stdout=out, stderr=subprocess.STDOUT,
         )  # fmt: skip
         try:
@@ -172,8 +194,12 @@ def worker(
             process.wait(60)
 
 
-def incidents(rate: float, seconds: float, cores: tuple[int, int]) -> None:
+def incidents(rate: float, seconds: float, pane_seconds: int, *, is_together: bool) -> None:
     """Print how long the incidents took."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[0]})
+    workers, theirs = ([STAGES], cores[-1:]) if is_together else ([(stage,) for stage in STAGES], cores)
+    rules = TimeRules(pane=pane_seconds * MICROS)
     kafka = JarKafka({cores[0]})
     try:
         kafka.start()
@@ -181,28 +207,34 @@ def incidents(rate: float, seconds: float, cores: tuple[int, int]) -> None:
         with embedded_database() as database, tempfile.TemporaryDirectory() as folder:
             client = connect(database.url, database.user, database.password)
             migrations.migrate(client)
-            log = Path(folder) / "worker.log"
-            with worker(kafka.bootstrap, database, cores[1], log), Watcher(client) as watcher:
-                begins = now_micros() + MICROS
+            with ExitStack() as running:
+                for names in workers:
+                    log = Path(folder) / f"{names[0]}.log"
+                    at = worker(kafka.bootstrap, database, theirs, log, names, pane_seconds=pane_seconds)
+                    running.enter_context(at)
+                watcher = running.enter_context(Watcher(client))
                 load = Load(
                     events=int(rate * (WARM_SECONDS + seconds + AFTER_SECONDS)), concurrent=max(100, int(rate * 0.4)),
-                    begins=begins, rate=rate, stuck_every=STUCK_EVERY,
+                    rate=rate, stuck_every=STUCK_EVERY,
                 )  # fmt: skip
-                loops, latest = publish(load, kafka.bootstrap)
-            appended = append_times(kafka.bootstrap, loops)
+                with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+                    published = pool.submit(publish, load, kafka.bootstrap).result()
+            loops = published.loops
+            appended = append_times(kafka.bootstrap, loops, rules)
             client.close()
     finally:
         kafka.remove()
+    begins = published.begins
     first, last = begins + int(WARM_SECONDS * MICROS), begins + int((WARM_SECONDS + seconds) * MICROS)
-    due = {name: RULES.pane_of(at) + RULES.pane + RULES.lateness for name, at in loops.items()}
+    due = {name: rules.pane_of(at) + rules.pane + rules.lateness for name, at in loops.items()}
     due = {name: at for name, at in due.items() if first <= at < last}
     print(
-        f"{rate:,.0f} events/s for {seconds:.0f} s, the load at most {latest:.2f} s behind: {len(due)} loops to be known"
+        f"{rate:,.0f} events/s for {seconds:.0f} s, the load at most {published.latest:.2f} s behind: {len(due)} loops to be known"
     )
     for where, seen in (*appended.items(), ("row of the timeline", watcher.seen)):
         print_times(f"{where:<20} ms after it could be known", due, seen)
     print_times(
-        "the same, ms after its publication and the lateness", {n: loops[n] + RULES.lateness for n in due}, watcher.seen
+        "the same, ms after its publication and the lateness", {n: loops[n] + rules.lateness for n in due}, watcher.seen
     )
 
 
@@ -215,7 +247,7 @@ def print_times(what: str, since: dict[str, int], seen: dict[str, int]) -> None:
     print(f"  {what}: {shown(took) if len(took) > 1 else 'none'}{missing}")
 
 
-def append_times(kafka: str, loops: dict[str, int]) -> dict[str, dict[str, int]]:
+def append_times(kafka: str, loops: dict[str, int], rules: TimeRules) -> dict[str, dict[str, int]]:
     """When each session's first signal, the last source's marker of its pane, and its first incident were appended.
 
     Until that marker correlate must wait; all of them as the broker stamped them.
@@ -232,7 +264,7 @@ def append_times(kafka: str, loops: dict[str, int]) -> dict[str, dict[str, int]]
     for message in messages(kafka, INCIDENTS):
         for session in decode_incident(message.value()).session_ids:
             _earliest(incidents, session, message)
-    panes = {name: RULES.pane_of(at) for name, at in loops.items()}
+    panes = {name: rules.pane_of(at) for name, at in loops.items()}
     markers = {name: max(marked[pane].values()) for name, pane in panes.items() if pane in marked}
     return {SIGNALS.name: signals, "all markers": markers, INCIDENTS.name: incidents}
 
@@ -244,10 +276,11 @@ def _earliest(found: "dict[Any, int]", what: Any, message: Any) -> None:
 
 def batch_of_one(events: int) -> None:
     """Print what a single event costs, and what that is more than its share of a batch."""
+    rules = TimeRules()
     with timers() as split:
         spans = Spans(Load(events + 20_000))
-        detection, cost, took = Detection(RULES, split), Cost(spans.load), []
-        for number, batch in enumerate(batches(spans, RULES, size=1)):
+        detection, cost, took = Detection(rules, split), Cost(spans.load), []
+        for number, batch in enumerate(batches(spans, rules, size=1)):
             began = time.perf_counter()
             detection.read(batch, cost)
             if number >= 20_000:  # the panes are full
@@ -266,14 +299,14 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rate", type=float, default=5_000.0)
     arguments.add_argument("--seconds", type=float, default=60.0)
+    arguments.add_argument("--pane", type=int, default=PANE_SECONDS, help="AFTERMATH_PANE_SECONDS of the worker")
+    arguments.add_argument("--together", action="store_true", help="all stages in one process on one core")
     arguments.add_argument("--only", choices=("incidents", "one"), default=None)
     args = arguments.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[0]})
     print(machine())
     if args.only != "one":
-        incidents(args.rate, args.seconds, (cores[0], cores[-1]))
+        incidents(args.rate, args.seconds, args.pane, is_together=args.together)
     if args.only != "incidents":
         batch_of_one(2_000)
 

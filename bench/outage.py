@@ -98,7 +98,7 @@ def resident_mb(process: int) -> float:
 
 def outage(rate: float, seconds: float, cores: tuple[int, int]) -> None:
     """Print the lines, and the verdict."""
-    kafka = JarKafka({cores[0]})
+    kafka = JarKafka({cores[0]}, compiles_twice=True)
     try:
         kafka.start()
         fresh_topics(Settings(kafka=kafka.bootstrap))
@@ -106,7 +106,7 @@ def outage(rate: float, seconds: float, cores: tuple[int, int]) -> None:
             client = connect(database.url, database.user, database.password)
             migrations.migrate(client)
             sink = FaultySink(database, client)
-            words = (kafka.bootstrap, database, cores[1])
+            words = (kafka.bootstrap, database, cores[1:])
             with (
                 worker(*words, Path(folder) / "detect.log", ("detect", "correlate", "notify")),
                 worker(*words, Path(folder) / "archive.log", ("archive",), sink.url) as archive,

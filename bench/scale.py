@@ -215,7 +215,7 @@ def main() -> None:
     args = arguments.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that broker and workers are ended too
     cores = sorted(os.sched_getaffinity(0))
-    kafka = JarKafka({cores[0]})
+    kafka = JarKafka({cores[0]}, compiles_twice=True)
     print(machine())
     with tempfile.TemporaryDirectory(prefix="aftermath-scale-") as folder:
         try:

@@ -92,13 +92,15 @@ def java_version() -> int | None:
 class JarKafka(RealKafka):
     """One broker process. Keeps its ports and data over `stop`, `kill` and `start`."""
 
-    def __init__(self, processors: set[int] | None = None) -> None:
-        """processors: the only ones it may use; benchmarks keep it away from what they measure."""
+    def __init__(self, processors: set[int] | None = None, *, compiles_twice: bool = False) -> None:
+        """processors: the only ones it may use; benchmarks keep it away from what they measure. compiles_twice: for
+        long runs at full speed; in the first minutes the second compiler takes as much as the broker itself."""
         self.says = f"Apache Kafka {kafka_version()} from jars"
         self._jars = fetch_jars()
         self._folder = Path(tempfile.mkdtemp(prefix="aftermath-kafka-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._processors = processors
+        self._compiles_twice = compiles_twice
         self._log = self._folder / "broker.log"
         port, controller = free_ports(2)
         self.bootstrap = f"127.0.0.1:{port}"
@@ -191,5 +193,5 @@ class JarKafka(RealKafka):
 
     def _java(self, main: str, *arguments: str) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={self._folder / 'log4j2.properties'}"
-        quick = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1") if self._processors is None else ("-XX:+UseParallelGC",)
+        quick = ("-XX:+UseParallelGC",) if self._compiles_twice else ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
         return ["java", f"-Xmx{HEAP}", *quick, logging, "-cp", f"{self._jars}/*", main, *arguments]
