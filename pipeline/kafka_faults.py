@@ -5,7 +5,16 @@ Kafka's protocol calls them retriable (https://kafka.apache.org/protocol#protoco
 "not leader for partition", which is over within a second.
 """
 
-from confluent_kafka import KafkaError
+from collections.abc import Callable
+from time import sleep
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+
+from pipeline.clock import monotonic
+
+AGAIN_SECONDS = 0.1  # a leader that moves is known in less than a second
+LEAST_SECONDS = 0.05  # what a question is given, however little is left
 
 PASSING = frozenset(
     {
@@ -36,3 +45,18 @@ PASSING = frozenset(
 def is_passing(fault: KafkaError | None) -> bool:
     """Whether there is a fault, and the same question may be answered in a moment; who asks again has a deadline."""
     return fault is not None and fault.name() in PASSING
+
+
+def answer_to(ask: Callable[..., Any], seconds: float) -> Any:
+    """What `ask(timeout=...)` returns, asked again while the fault is one that passes and any of `seconds` is left.
+
+    Blocks. Raises KafkaException: a fault that does not pass, or the last one there was.
+    """
+    deadline = monotonic() + seconds
+    while True:
+        try:
+            return ask(timeout=max(LEAST_SECONDS, deadline - monotonic()))
+        except KafkaException as error:
+            if not is_passing(error.args[0]) or monotonic() >= deadline:
+                raise
+        sleep(AGAIN_SECONDS)

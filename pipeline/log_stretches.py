@@ -7,14 +7,13 @@ that memory is bounded by a stretch.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from time import sleep
+from functools import partial
 
 import polars as pl
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaException, Message, TopicPartition
 
-from pipeline.clock import monotonic
 from pipeline.kafka_connection import KafkaConnection
-from pipeline.kafka_faults import is_passing
+from pipeline.kafka_faults import answer_to, is_passing
 from schemas.codecs import Batch, Decoded
 from schemas.codecs.blocks import decode_batch
 from schemas.errors import DependencyError
@@ -27,7 +26,6 @@ AT_ONCE = 1_000  # messages
 WAIT_SECONDS = 1.0
 SILENT_WAITS = 30  # so often nothing, neither a message nor an end: Kafka does not answer
 LOOK_UP_SECONDS = 15.0
-ASK_AGAIN_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -101,24 +99,14 @@ class _Reader:
         """Where to begin; what is looked up by time is a batch, which may begin before.
 
         Where no partition has anything since then, all is read and left out: the embedded broker looks nothing up by
-        time.
+        time. Raises KafkaException.
         """
         asked = [TopicPartition(topic, number, since // 1000) for topic, number in self._places]
-        found = self._looked_up(asked)
+        look_up = partial(self._consumer.offsets_for_times, asked)
+        found: list[TopicPartition] = answer_to(look_up, LOOK_UP_SECONDS)
         if all(place.offset == OFFSET_END for place in found):
             return [TopicPartition(*name, OFFSET_BEGINNING) for name in self._places]
         return found
-
-    def _looked_up(self, asked: list[TopicPartition]) -> list[TopicPartition]:
-        """Asked again while a leader moves. Raises KafkaException."""
-        end = monotonic() + LOOK_UP_SECONDS
-        while True:
-            try:
-                return list(self._consumer.offsets_for_times(asked, timeout=LOOK_UP_SECONDS))
-            except KafkaException as error:
-                if not is_passing(error.args[0]) or monotonic() > end:
-                    raise
-            sleep(ASK_AGAIN_SECONDS)
 
     def _take(self, message: Message, stop: int) -> None:
         name, fault = (str(message.topic()), int(message.partition() or 0)), message.error()

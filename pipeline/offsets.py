@@ -5,20 +5,17 @@ The player paces by it, and the demo knows by it when all is read.
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from time import sleep
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-from pipeline.clock import monotonic
 from pipeline.kafka_connection import KafkaConnection
-from pipeline.kafka_faults import is_passing
+from pipeline.kafka_faults import answer_to
 from schemas.errors import DependencyError
 from schemas.topics import Topic
 
 Place = tuple[str, int]
 TIMEOUT_SECONDS = 10.0
-AGAIN_SECONDS = 0.1  # a leader that moves is known in less than a second
 
 
 class Offsets:
@@ -65,15 +62,10 @@ class Offsets:
         return self._clients[group]
 
     def _answer(self, ask: Callable[..., Any]) -> Any:
-        """Asked again while the fault is one that passes, and time is left."""
-        deadline = monotonic() + TIMEOUT_SECONDS
-        while True:
-            try:
-                return ask(timeout=max(0.05, deadline - monotonic()))
-            except KafkaException as error:
-                if not is_passing(error.args[0]) or monotonic() >= deadline:
-                    raise self.down(error) from error
-                sleep(AGAIN_SECONDS)
+        try:
+            return answer_to(ask, TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise self.down(error) from error
 
     def down(self, error: KafkaException) -> DependencyError:
         """What to raise where Kafka does not tell."""

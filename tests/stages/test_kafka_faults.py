@@ -9,11 +9,13 @@ from pipeline import offsets
 from pipeline.core.limits import Limits
 from pipeline.kafka_connection import KafkaConnection
 from pipeline.kafka_faults import PASSING, is_passing
+from pipeline.log_stretches import log_stretches
 from pipeline.offsets import Offsets
 from pipeline.stages.limits_log import LimitsLog
 from pipeline.stages.read_back import read_partitions, read_whole_topic
 from schemas.errors import DependencyError
 from schemas.topics import FACTS, TRACES
+from tests.builders import at
 from tests.stages.kafka import Broker
 
 pytestmark = pytest.mark.embedded
@@ -66,6 +68,13 @@ def test_a_leader_that_is_never_found_is_told_in_the_end(kafka: Broker, monkeypa
             asked.ends([TRACES])
     finally:
         asked.close()
+
+
+def test_the_log_is_read_back_although_the_leader_moved(kafka: Broker) -> None:
+    kafka.produce(TRACES.name, [b"{broken"], stamp=at(60) // 1000)
+    kafka.fail(LIST_OFFSETS, *[NOT_LEADER] * 2)
+    (stretch,) = log_stretches(connection(kafka), at(0), at(120))
+    assert [(part.topic, len(part.rejected)) for part in stretch] == [(TRACES.name, 1)]
 
 
 def test_a_topic_is_read_back_although_the_leader_moved(kafka: Broker) -> None:
