@@ -15,7 +15,7 @@ from reports.incident_timeline import rows_of
 from schemas.incidents import CLASS_TEXT, Candidate, ContextGap, Incident
 from schemas.resources import kind_of, name_of
 from schemas.times import EPOCH, MICROS, format_span
-from schemas.whatif import Healthy, WhatIf
+from schemas.whatif import Healthy, Outcome, Stop, WhatIf
 
 LABEL = 14  # width of the left column
 NOBODY = ("infrastructure", "undetermined")  # verdicts that hold nobody responsible
@@ -72,17 +72,19 @@ def render(incident: Incident, width: int = 100, what_if: WhatIf | None = None) 
     return "\n".join(lines)
 
 
-def would_stop(found: WhatIf) -> list[str]:
-    """The limits that would have stopped it in time: those that stop the fewest healthy sessions, of equals the first.
+def in_time(found: WhatIf) -> list[tuple[Outcome, Stop]]:
+    """The limits that would have stopped it in time: those first that stop the fewest healthy sessions, then early."""
+    stops = [(outcome, outcome.stop) for outcome in found.outcomes if outcome.stop and outcome.is_in_time]
+    return sorted(stops, key=lambda pair: (_part(pair[0].healthy), pair[1].at, pair[0].limit))
 
-    Nothing where no session of an agent was replayed.
-    """
+
+def would_stop(found: WhatIf) -> list[str]:
+    """The first of them, and how many more; nothing where no session of an agent was replayed."""
     if not found.sessions:
         return []
-    stops = [(outcome, outcome.stop) for outcome in found.outcomes if outcome.stop and outcome.is_in_time]
+    stops = in_time(found)
     if not stops:
         return ["no limit of the catalogue would have stopped it in time"]
-    stops.sort(key=lambda pair: (_part(pair[0].healthy), pair[1].at, pair[0].limit))
     texts = []
     for outcome, stop in stops[:MOST_LIMITS]:
         calls = f"{stop.calls_avoided:,} call{'' if stop.calls_avoided == 1 else 's'}"

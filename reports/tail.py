@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from reports.incident import clock, day, plain
+from schemas.arguments import in_words
 from schemas.incidents import Incident
 from schemas.resources import kind_of, name_of, scope_of
 from schemas.signals import Action, Fact, Gap, Signal
@@ -15,7 +16,6 @@ from schemas.times import MINUTE
 
 MOST_KNOWN = 20_000  # ids that are remembered, to show each row once
 AGAIN_AFTER = 5 * MINUTE  # of event time: an incident that only grows is shown so often
-MOST_ARGS = 160  # characters
 KIND = 11  # width of the column that says what a row is
 Shown = Action | Fact | Signal | Gap | Incident
 
@@ -111,8 +111,8 @@ def line(row: Shown) -> str:
 def _told(row: Action | Fact | Signal | Gap) -> tuple[str, str]:
     if isinstance(row, Action):
         where = f" on {name_of(row.target)}" if row.target else ""
-        args = f" {row.tool_args}" if row.tool_args else ""
-        args = args if len(args) <= MOST_ARGS else f"{args[:MOST_ARGS]}…"
+        words = in_words(row.tool_args, {row.target, *(row.target or "").split("/")})
+        args = f" ({words})" if words else ""
         asked = f", approval {row.approval}" if row.approval and row.approval != "not_required" else ""
         return "action", f"{row.agent_id}: {row.tool_name or row.operation}{where}{args} -> {row.status}{asked}"
     if isinstance(row, Signal):

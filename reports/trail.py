@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from reports.incident import plain
+from schemas.arguments import call_in_words
 from schemas.resources import name_of
 
 LABEL = 11  # width of the left column
@@ -108,7 +109,7 @@ def _approval(links: Sequence[Link]) -> list[str]:
 
 
 def _called(links: Sequence[Link]) -> list[str]:
-    return [_line(link, f"{link.who}: {link.shows}") for link in links]
+    return [_line(link, f"{link.who}: {call_in_words(link.shows, link.resource)}") for link in links]
 
 
 def _effect(links: Sequence[Link]) -> list[str]:

@@ -1,8 +1,8 @@
-"""What would have stopped it, as text for a person: a limit and its price, or plainly that it would not have."""
+"""What would have stopped it, as text for a person: first the limits that would have, each with its price."""
 
 import textwrap
 
-from reports.incident import clock, plain, row
+from reports.incident import clock, in_time, plain, row
 from schemas.whatif import Healthy, Outcome, WhatIf
 
 LABEL = 30  # width of the left column
@@ -25,13 +25,13 @@ def render(found: WhatIf, width: int = 100) -> str:
         f"{f'{own:,}' if own else 'none'} of them of {found.agent_id}.",
         "",
     ]
-    for outcome in found.outcomes:
-        texts = [*_stop(outcome), *_price(outcome, found)]
-        lines += row(plain(outcome.limit), texts, width, left=LABEL, hang=0)
+    useful = [outcome for outcome, _ in in_time(found)]
+    for outcome in [*useful, *(one for one in found.outcomes if one not in useful)]:
+        lines += row(plain(outcome.limit), _texts(outcome, found), width, left=LABEL, hang=0)
     return "\n".join(lines)
 
 
-def _stop(outcome: Outcome) -> list[str]:
+def _texts(outcome: Outcome, found: WhatIf) -> list[str]:
     stop = outcome.stop
     if stop is None:
         return ["would not have stopped it"]
@@ -41,6 +41,7 @@ def _stop(outcome: Outcome) -> list[str]:
     return [
         f"{verb} at {clock(stop.at)}{where}: {stop.shows} (span {stop.span_id})",
         f"avoids {calls} and {stop.tokens_avoided:,} tokens",
+        *_price(outcome, found),
     ]
 
 
@@ -49,8 +50,9 @@ def _price(outcome: Outcome, found: WhatIf) -> list[str]:
         return []
     own = outcome.healthy_of_agent
     of_it = f", {_share(own)} of {found.agent_id}" if own.sessions else ""
-    return [f"stops {_share(outcome.healthy)} healthy sessions too{of_it}"]
+    too = " too" if outcome.healthy.stopped else ""
+    return [f"stops {_share(outcome.healthy)} healthy sessions{too}{of_it}"]
 
 
 def _share(healthy: Healthy) -> str:
-    return f"{healthy.stopped:,} of {healthy.sessions:,}"
+    return f"{f'{healthy.stopped:,}' if healthy.stopped else 'none'} of {healthy.sessions:,}"

@@ -3,13 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import orjson
-
 from pipeline.correlation.factors import USUAL, Effect, factors, weight
 from pipeline.correlation.topology import Topology
+from schemas.arguments import in_words, pairs
 from schemas.incidents import Verdict
 from schemas.resources import kind_of, name_of
-from schemas.signals import Action, Fact, compact_json
+from schemas.signals import Action, Fact
 from schemas.times import MINUTE
 
 LOOK_BACK = 60 * MINUTE
@@ -24,7 +23,6 @@ BY_CONTROLLER = 0.5
 AMOUNTS = ("scale", "quota", "config", "flag")  # whose values may be amounts; those of a deploy are versions
 CHANGES = ("deploy", "scale", "config", "flag", "quota", "audit")
 CALLED = {"audit": "change", "config": "config change", "flag": "switch", "quota": "quota change"}  # by people
-MOST_ARGUMENTS = 80  # characters
 PAPER = frozenset(
     ["document", "doc", "ticket", "dashboard", "issue", "message", "page", "report", "note", "comment", "file", "wiki"]
 )
@@ -158,45 +156,30 @@ def _is_number(value: str | None) -> bool:
 
 
 def describe_action(action: Action) -> str:
-    """`kubernetes.scale on deployment/cart {"replicas":24}` as one line for a person."""
-    where = f" on {kind_of(action.target)}/{name_of(action.target)}" if kind_of(action.target) else ""
-    return f"{action.tool_name or action.operation}{where}{_arguments(action)}"
-
-
-def _arguments(action: Action) -> str:
-    """The arguments but for those that only name the target again."""
-    if not action.tool_args:
-        return ""
-    try:
-        given = orjson.loads(action.tool_args)
-    except orjson.JSONDecodeError:  # cut off, or none: shown as it is
-        return f" {action.tool_args[:MOST_ARGUMENTS]}"
-    if not isinstance(given, dict):
-        return f" {action.tool_args[:MOST_ARGUMENTS]}"
-    names = {*(action.target or "").split("/"), action.target}
-    told = {name: value for name, value in given.items() if not (isinstance(value, str) and value in names)}
-    return f" {compact_json(told)[:MOST_ARGUMENTS]}" if told else ""
+    """`kubernetes.scale on deployment/cart (replicas 24)` as one line for a person."""
+    words = in_words(action.tool_args, _parts(action.target))
+    return f"{_called(action)}{f' ({words})' if words else ''}"
 
 
 def name_action(action: Action) -> str:
-    """`kubernetes.scale on deployment/cart (replicas 24)`: as short as a title must be.
-
-    Of its arguments at most two, plain ones that are short, and none that the target says already.
-    """
-    where = f" on {kind_of(action.target)}/{name_of(action.target)}" if kind_of(action.target) else ""
-    try:
-        arguments = orjson.loads(action.tool_args or "{}")
-    except orjson.JSONDecodeError:  # cut, or no JSON: not for a title
-        arguments = {}
-    known = {*(action.target or "").split("/")}
-    shown = [
-        f"{name} {value if isinstance(value, str) else orjson.dumps(value).decode()}"
-        for name, value in (arguments.items() if isinstance(arguments, dict) else ())
-        if isinstance(value, str | int | float) and value not in known
+    """The same as short as a title must be: at most two arguments, and those short ones."""
+    short = [
+        text
+        for name, value in pairs(action.tool_args or "", _parts(action.target))
+        if len(text := f"{name} {value}") <= SHORT
     ]
-    short = [text for text in shown if len(text) <= SHORT]
     more = f" ({', '.join(short[:MOST_NAMED])})" if short else ""
-    return f"{action.tool_name or action.operation}{where}{more}"
+    return f"{_called(action)}{more}"
+
+
+def _called(action: Action) -> str:
+    where = f" on {kind_of(action.target)}/{name_of(action.target)}" if kind_of(action.target) else ""
+    return f"{action.tool_name or action.operation}{where}"
+
+
+def _parts(target: str | None) -> set[str]:
+    """What arguments need not say again."""
+    return {*(target or "").split("/"), target or ""}
 
 
 def describe_change(change: Fact) -> str:

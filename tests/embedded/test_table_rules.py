@@ -90,6 +90,14 @@ def test_a_closed_set_of_ours_is_an_enum_of_exactly_the_words_the_code_knows(col
         assert {word for word, _ in numbered[1:]} == set(words[place]), place
 
 
+def test_the_comment_of_the_timelines_type_names_every_word_that_stands_there(columns: list[dict[str, Any]]) -> None:
+    (comment,) = [row["comment"] for row in columns if (row["table"], row["name"]) == ("incident_timeline", "type")]
+    told = {*re.findall(r"\w+", comment)}
+    for of in (incidents.Evidence, incidents.Transition):
+        assert told >= {*get_args(of.model_fields["type"].annotation)}
+    assert told >= {"acknowledged", "withdrawn"}  # those rows.py makes of an incident's status
+
+
 def test_a_word_that_the_database_does_not_know_yet_blames_no_row_and_says_what_to_do(client: Client) -> None:
     frame = pl.DataFrame({"incident_id": ["i1", "i2"], "status": ["paused", "open"]})
     with pytest.raises(ClickHouseError, match="run `aftermath setup`") as caught:

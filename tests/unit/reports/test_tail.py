@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from alerts.rules import sample_incident
 from reports.table import timeline_line
-from reports.tail import AGAIN_AFTER, MOST_ARGS, Shown, Tail, Wanted, line
+from reports.tail import AGAIN_AFTER, Shown, Tail, Wanted, line
+from schemas.arguments import LONGEST
 from schemas.incidents import Incident
 from schemas.signals import Action, Fact, Gap, Signal
 from schemas.times import format_time
@@ -62,7 +63,7 @@ def test_each_kind_of_row_is_one_line_that_says_who_did_what_where() -> None:
     assert Tail().lines(rows[::-1]) == [
         "-- 2026-03-02, UTC",
         "14:00:01  dependency  deployment/cart depends on prod-eu/checkout/statefulset/cart-db",
-        '14:01:00  action      capacity-agent: kubernetes.scale on cart {"replicas":24} -> ok, approval requested',
+        '14:01:00  action      capacity-agent: kubernetes.scale on cart (replicas 24) -> ok, approval requested',
         "14:01:02  scale       deployment/cart 6 -> 24 by deployment-controller: Scaled up",
         "14:01:30  symptom     latency of cart rose [prod-eu/checkout]",
         "14:01:35  signal      seo-agent: 5 rounds [site-12/wordpress]",
@@ -90,7 +91,7 @@ def test_long_arguments_are_cut_and_control_characters_taken_out() -> None:
     shown = Tail().lines([action(1, tool_args="x" * 500 + "\x1b[2J", agent_id="a\x1b]0;owned\x07\n")])[1]
     assert "\x1b" not in shown
     assert "\n" not in shown
-    assert f"{'x' * (MOST_ARGS - 1)}… -> ok" in shown
+    assert f"({'x' * (LONGEST - 1)}…) -> ok" in shown
 
 
 @pytest.mark.parametrize(

@@ -158,8 +158,8 @@ def test_a_loop_that_burns_on_becomes_critical_with_the_tokens_that_made_it_so()
     [
         ('{"deployment":"cart","namespace":"checkout","replicas":24}', " (replicas 24)"),
         ('{"replicas":24,"force":true,"wait":1.5}', " (replicas 24, force true)"),
-        ('{"manifest":"' + "x" * 400 + '","spec":{"replicas":24}}', ""),
-        ('{"replicas":24', ""),
+        ('{"manifest":"' + "x" * 400 + '","spec":{"replicas":24}}', " (spec (replicas 24))"),
+        ('{"replicas":24', " (replicas 24…)"),
         ("[24]", ""),
         ("", ""),
     ],

@@ -133,13 +133,22 @@ def test_healthy_sessions_that_would_be_stopped_too_are_counted() -> None:
         *(span(n, session_id="h-1") for n in range(6)),
         *(span(n, session_id="h-2", agent_id="other") for n in range(2)),
     ]
-    found = what_if(incident(), by_session([span(0)]), by_session(healthy), Known(), Values(steps=4), 7)
+    stopped = by_session([span(n) for n in range(6)])
+    found = what_if(incident(), stopped, by_session(healthy), Known(), Values(steps=4), 7)
     steps = found.outcomes[0]
     assert (steps.healthy.sessions, steps.healthy.stopped) == (2, 1)
     assert (steps.healthy_of_agent.sessions, steps.healthy_of_agent.stopped) == (1, 1)
     text = render(found)
-    assert "would not have stopped it" in text
     assert "stops 1 of 2 healthy sessions too, 1 of 1 of agent-1" in text
+
+
+def test_what_would_have_stopped_it_comes_first_and_the_rest_is_a_line_each() -> None:
+    healthy = by_session([span(n, session_id="h-1") for n in range(6)])
+    found = what_if(incident(), by_session([span(0), write(1)]), healthy, Known(), Values(steps=4), 7)
+    text = render(found)
+    assert text.index("\n  approval ") < text.index("\n  step limit of 4 ")
+    assert "step limit of 4 would not have stopped it" in " ".join(text.split())
+    assert "stops 1 of 1" not in text
 
 
 def test_without_a_session_held_responsible_no_limit_would_have_helped() -> None:
