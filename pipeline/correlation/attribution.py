@@ -19,7 +19,7 @@ UNSEEN = 0.6  # what a wholly silent source adds to nothing we saw: enough that 
 CLEAR = 0.65  # a verdict needs this probability
 AHEAD = 2.0  # and must be this many times as likely as the next
 SHARED = 0.75  # two together must have this
-EQUAL = 0.35  # and the second at least this part of the weight of the first
+EQUAL = 0.25  # and the second at least this part of the weight of the first, which sharpened factors hold apart
 MOST_RANKED = 10
 CERTAIN = 0.98  # what we did not see may always be the cause
 

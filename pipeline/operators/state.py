@@ -38,7 +38,8 @@ from pipeline.detectors.stuck_tool import Times
 from pipeline.detectors.token_spike import Spending
 from pipeline.detectors.unmatched_change import Shown
 from pipeline.detectors.version_regression import Version, Versions
-from pipeline.operators.correlate import Ahead, Forgotten, Silence
+from pipeline.operators.beginning import Forgotten
+from pipeline.operators.correlate import Ahead, Silence
 from schemas.incidents import Evidence, Incident, Transition
 from schemas.signals import Action, Fact, Heard, Signal, Usage
 

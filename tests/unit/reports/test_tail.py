@@ -63,7 +63,7 @@ def test_each_kind_of_row_is_one_line_that_says_who_did_what_where() -> None:
     assert Tail().lines(rows[::-1]) == [
         "-- 2026-03-02, UTC",
         "14:00:01  dependency  deployment/cart depends on prod-eu/checkout/statefulset/cart-db",
-        '14:01:00  action      capacity-agent: kubernetes.scale on cart (replicas 24) -> ok, approval requested',
+        "14:01:00  action      capacity-agent: kubernetes.scale on cart (replicas 24) -> ok, approval requested",
         "14:01:02  scale       deployment/cart 6 -> 24 by deployment-controller: Scaled up",
         "14:01:30  symptom     latency of cart rose [prod-eu/checkout]",
         "14:01:35  signal      seo-agent: 5 rounds [site-12/wordpress]",

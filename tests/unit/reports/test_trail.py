@@ -43,7 +43,7 @@ def test_every_link_says_what_when_and_where_that_stands() -> None:
         "  Believed   14:05:00  cart is short of replicas  [agent.traces.v1/2@5]",
         "  Decided    14:06:00  scale out  [agent.traces.v1/2@6]",
         "  Approval   14:07:00  granted by user:mo  [agent.traces.v1/2@7]",
-        '  Called     14:08:00  capacity-agent: kubernetes.scale (replicas 24) -> ok  [agent.traces.v1/2@8]',
+        "  Called     14:08:00  capacity-agent: kubernetes.scale (replicas 24) -> ok  [agent.traces.v1/2@8]",
         "  Effect     14:09:00  scale 6 -> 24 (by deployment-controller)  [cluster.events.v1/2@9]",
         "  Watched    14:12:00  regressed: cart failed 3 min after: BackOff  [agent.traces.v1/2@12]",
         "  Followed   14:12:00  BackOff: restarting (2 times on 2 resources)  [agent.traces.v1/2@12]",

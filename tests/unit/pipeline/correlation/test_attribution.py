@@ -35,8 +35,8 @@ def test_nor_is_nothing_we_saw_surer_for_it() -> None:
 @pytest.mark.parametrize(
     ("second", "place", "expected"),
     [
-        pytest.param(3.5, CART, "shared", id="a third of the first, on the same thing, shares"),
-        pytest.param(3.4, CART, "agent", id="less does not"),
+        pytest.param(2.5, CART, "shared", id="a quarter of the first, on the same thing, shares"),
+        pytest.param(2.4, CART, "agent", id="less does not"),
         pytest.param(3.5, WEB, "undetermined", id="on another thing it competes"),
     ],
 )

@@ -16,7 +16,8 @@ from pipeline.core.merge import MOST_HELD_ROWS, SilenceWatch
 from pipeline.core.panes import TimeRules
 from pipeline.correlation.correlator import Correlator
 from pipeline.operators import state
-from pipeline.operators.correlate import FOLLOWS, HAPPENED, LAST_STEP, OVER, CorrelateOperator, revision_number
+from pipeline.operators.correlate import CorrelateOperator
+from pipeline.operators.tenants import FOLLOWS, HAPPENED, LAST_STEP, OVER, revision_number
 from schemas.errors import ConfigurationError
 from schemas.incidents import Incident
 from schemas.signals import Action, Fact, Gap, Marker, Reduced, Row, Signal, Usage
