@@ -1,9 +1,9 @@
 """The verdict: agent, infrastructure, change, shared or undetermined, with its probability.
 
 Each candidate's weight competes with the others and with "nothing we saw". What one session or one change did counts
-once, by its strongest part: ten harmless writes do not add up to one culprit. Two changes of the same thing that
-explain equally well give shared: it took both, or nobody can tell which. Two of different things compete, and where
-neither is clearly ahead the verdict is undetermined, never a guess. While a source that tells of changes is silent,
+once, by its strongest part: ten harmless writes do not add up to one culprit. Two changes of the same thing of
+which neither is ruled out give shared: it took both, or nobody can tell which. Two of different things compete, and
+where neither is clearly ahead the verdict is undetermined, never a guess. While a source that tells of changes is silent,
 another culprit may be in what did not come: that takes from all candidates, and from "nothing we saw" too.
 """
 
@@ -19,7 +19,7 @@ UNSEEN = 0.6  # what a wholly silent source adds to nothing we saw: enough that 
 CLEAR = 0.65  # a verdict needs this probability
 AHEAD = 2.0  # and must be this many times as likely as the next
 SHARED = 0.75  # two together must have this
-EQUAL = 0.25  # and the second at least this part of the weight of the first, which sharpened factors hold apart
+EQUAL = 0.15  # and the second, a change of the same thing, at least this part of the weight of the first
 MOST_RANKED = 10
 CERTAIN = 0.98  # what we did not see may always be the cause
 
@@ -71,10 +71,10 @@ def _verdict(
     second = groups[1] if len(groups) > 1 else (0.0, "")
     if nothing >= CLEAR and nothing >= AHEAD * first[0]:
         return "infrastructure", nothing, frozenset()
-    if second[0] >= max(nothing, EQUAL * first[0]) and first[0] + second[0] >= SHARED:
-        if strongest[first[1]].resource == strongest[second[1]].resource:
-            return "shared", first[0] + second[0], frozenset({first[1], second[1]})
-    elif first[0] >= CLEAR and first[0] >= AHEAD * max(second[0], nothing):
+    is_close = second[0] >= max(nothing, EQUAL * first[0]) and first[0] + second[0] >= SHARED
+    if is_close and strongest[first[1]].resource == strongest[second[1]].resource:
+        return "shared", first[0] + second[0], frozenset({first[1], second[1]})
+    if first[0] >= CLEAR and first[0] >= AHEAD * max(second[0], nothing):
         verdict = strongest[first[1]].verdict
         if verdict != "undetermined":
             # the verdict is as likely as all that would mean the same, though only the first is held responsible

@@ -21,7 +21,7 @@ from pipeline.correlation.topology import OWNED, OWNERS, Relation, Topology
 from schemas.resources import kind_of
 from schemas.times import MICROS, MINUTE
 
-BASE = 120.0  # a change on the object that failed first, seconds before: 120 times as likely as nothing we saw
+BASE = 110.0  # a change on the object that failed first, seconds before: 110 times as likely as nothing we saw
 SHARPENED = 1.8  # set on the seeds for setting, with BASE: least Brier score, each family as often right as it says
 DISTANCE = {
     Relation.SAME: 1.0,

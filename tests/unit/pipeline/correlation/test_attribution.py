@@ -35,9 +35,10 @@ def test_nor_is_nothing_we_saw_surer_for_it() -> None:
 @pytest.mark.parametrize(
     ("second", "place", "expected"),
     [
-        pytest.param(2.5, CART, "shared", id="a quarter of the first, on the same thing, shares"),
-        pytest.param(2.4, CART, "agent", id="less does not"),
-        pytest.param(3.5, WEB, "undetermined", id="on another thing it competes"),
+        pytest.param(1.5, CART, "shared", id="a seventh of the first, on the same thing, shares"),
+        pytest.param(1.4, CART, "agent", id="less does not"),
+        pytest.param(4.0, WEB, "agent", id="on another thing it competes, and is behind"),
+        pytest.param(5.1, WEB, "undetermined", id="or is not clearly behind"),
     ],
 )
 def test_two_that_explain_equally_well(second: float, place: str, expected: str) -> None:
