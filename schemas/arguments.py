@@ -68,7 +68,7 @@ def call_in_words(told: str, target: str | None = None) -> str:
     call = CALL.fullmatch(told)
     if call is None:
         return told
-    words = in_words(call["given"], {target, *(target or "").split("/")})
+    words = in_words(call["given"], {target or "", *(target or "").split("/")})
     return f"{call['call']}{f' ({words})' if words else ''} -> {call['status']}"
 
 
