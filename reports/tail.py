@@ -111,7 +111,7 @@ def line(row: Shown) -> str:
 def _told(row: Action | Fact | Signal | Gap) -> tuple[str, str]:
     if isinstance(row, Action):
         where = f" on {name_of(row.target)}" if row.target else ""
-        words = in_words(row.tool_args, {row.target, *(row.target or "").split("/")})
+        words = in_words(row.tool_args, {row.target or "", *(row.target or "").split("/")})
         args = f" ({words})" if words else ""
         asked = f", approval {row.approval}" if row.approval and row.approval != "not_required" else ""
         return "action", f"{row.agent_id}: {row.tool_name or row.operation}{where}{args} -> {row.status}{asked}"
