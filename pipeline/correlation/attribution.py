@@ -3,8 +3,8 @@
 Each candidate's weight competes with the others and with "nothing we saw". What one session or one change did counts
 once, by its strongest part: ten harmless writes do not add up to one culprit. Two changes of the same thing of
 which neither is ruled out give shared: it took both, or nobody can tell which. Two of different things compete, and
-where neither is clearly ahead the verdict is undetermined, never a guess. While a source that tells of changes is silent,
-another culprit may be in what did not come: that takes from all candidates, and from "nothing we saw" too.
+where neither is clearly ahead the verdict is undetermined, never a guess. While a source that tells of changes is
+silent, another culprit may be in what did not come: that takes from all candidates, and from "nothing we saw" too.
 """
 
 from collections.abc import Sequence
