@@ -12,7 +12,7 @@ from datetime import timedelta
 from alerts.page import hold_command
 from reports.broken import failed, first_failed, still_off
 from reports.incident_timeline import rows_of
-from schemas.incidents import CLASS_TEXT, Candidate, ContextGap, Incident
+from schemas.incidents import CLASS_TEXT, Attribution, Candidate, ContextGap, Incident
 from schemas.resources import kind_of, name_of
 from schemas.times import EPOCH, MICROS, format_span
 from schemas.whatif import Healthy, Outcome, Stop, WhatIf
@@ -176,6 +176,8 @@ def _verdict(incident: Incident) -> list[str]:
     attribution = incident.attribution
     sure = f"{attribution.verdict}, {attribution.probability:.0%} sure"
     if attribution.verdict == "undetermined" or (attribution.verdict != "infrastructure" and not attribution.ranked):
+        if not attribution.ranked:
+            return ["undetermined: no change was seen that could explain it"]
         unseen = max(0.0, 1 - sum(candidate.probability for candidate in attribution.ranked))
         return [
             f"undetermined: nothing explains it clearly better than the rest; {unseen:.0%} that it is none of what "
@@ -191,6 +193,13 @@ def _verdict(incident: Incident) -> list[str]:
             f"by {incident.agent_id}{version}, session {', '.join(incident.session_ids)}{_lag(first, incident)}"
         )
     return lines
+
+
+def verdict_of(attribution: Attribution) -> str:
+    """`agent 92%`, for a line of a list. Undetermined has no number: there is nothing to be so sure of."""
+    if attribution.verdict == "undetermined":
+        return "undetermined"
+    return f"{attribution.verdict} {attribution.probability:.0%}"
 
 
 def _lag(candidate: Candidate, incident: Incident) -> str:

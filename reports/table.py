@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from reports.incident import clock, day, plain
+from reports.incident import clock, day, plain, verdict_of
 from schemas.incidents import Incident
 from schemas.resources import name_of
 
@@ -18,11 +18,10 @@ def incident_list(incidents: Sequence[Incident], width: int) -> Text:
     """One entry an incident; nothing is longer than `width` where words allow it."""
     out = Text(f"{'id':<10}{'since (UTC)':<21}{'severity':<10}{'status':<10}verdict\n", style="bold")
     for incident in incidents:
-        attribution = incident.attribution
         since = f"{day(incident.started_at)} {clock(incident.started_at)}"
         out.append(f"{incident.incident_id[:8]:<10}{since:<21}", style="not bold")
         out.append(f"{incident.severity:<10}", style=f"not bold {STYLES[incident.severity]}")
-        out.append(f"{incident.status:<10}{attribution.verdict} {attribution.probability:.0%}\n", style="not bold")
+        out.append(f"{incident.status:<10}{verdict_of(incident.attribution)}\n", style="not bold")
         title = textwrap.wrap(plain(incident.title), width, initial_indent=INDENT, subsequent_indent=INDENT)
         out.append("\n".join(title) + "\n", style="not bold")
     return out

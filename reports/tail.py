@@ -7,7 +7,7 @@ out; a row that comes again after a restart is shown once.
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
-from reports.incident import clock, day, plain
+from reports.incident import clock, day, plain, verdict_of
 from schemas.arguments import in_words
 from schemas.incidents import Incident
 from schemas.resources import kind_of, name_of, scope_of
@@ -101,7 +101,7 @@ def line(row: Shown) -> str:
     if isinstance(row, Incident):
         mark, kind = "»", "incident"
         told = f"{row.severity} {row.status}{' (provisional)' if row.provisional else ''}"
-        says = f"{row.incident_id[:8]} {told}, {row.attribution.verdict} {row.attribution.probability:.0%}: {row.title}"
+        says = f"{row.incident_id[:8]} {told}, {verdict_of(row.attribution)}: {row.title}"
     else:
         mark = " "
         kind, says = _told(row)

@@ -9,6 +9,7 @@ from pipeline.core.jumps import amount
 from reports.broken import failed, still_off
 from reports.incident import render
 from reports.incident_timeline import rows_of
+from reports.table import incident_list
 from schemas.incidents import Attribution, BlastResource, Candidate, Evidence, Incident
 from tests.builders import at
 
@@ -113,6 +114,16 @@ def test_undetermined_says_how_likely_it_is_that_nothing_of_it_was_seen_and_name
     assert "40% that it is none of what was seen" in " ".join(block(text, "Cause"))
     assert block(text, "Also likely") == ["60% deploy of deployment/cart by user:mo at 13:59:00"]
     assert "deploy of deployment/cart by user:mo" in " ".join(block(text, "Do first"))
+
+
+def test_undetermined_without_a_candidate_says_so_and_no_number() -> None:
+    told = Attribution(verdict="undetermined", probability=0.38, ranked=(), unseen=("no agents' traces ever came",))
+    found = incident(hit("deployment", "cart"), attribution=told)
+    assert block(render(found), "Cause") == [
+        "undetermined: no change was seen that could explain it",
+        "no agents' traces ever came",
+    ]
+    assert "undetermined\n" in incident_list([found], 100).plain
 
 
 def test_an_undo_names_what_the_cluster_says_it_was_before() -> None:
