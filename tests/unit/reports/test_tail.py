@@ -68,7 +68,7 @@ def test_each_kind_of_row_is_one_line_that_says_who_did_what_where() -> None:
         "14:01:30  symptom     latency of cart rose [prod-eu/checkout]",
         "14:01:35  signal      seo-agent: 5 rounds [site-12/wordpress]",
         "14:01:40  silent      nothing comes from agent.traces.v1/2 any more: what follows is provisional",
-        f"14:02:00 »incident    01234567 critical open, undetermined: cart failed",
+        "14:02:00 »incident    01234567 critical open, undetermined: cart failed",
     ]
 
 
