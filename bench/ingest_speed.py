@@ -1,4 +1,4 @@
-"""OTLP spans a second and core: decoded, as rows, as the frame detect works on, as messages of agent.traces.v1.
+"""OTLP spans a second and core: as rows, as the frame detect works on, as messages of agent.traces.v1.
 
 Spans as GenAI instrumentations write them, about 15 attributes, ids and token counts different in each; five in ten are
 model calls, four tool calls, one the run above them. Beside it what the usual reader does: protobuf parsed, and every
@@ -17,11 +17,12 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import TracesData
 
 from pipeline.app import look_for_cycles_rarely
-from pipeline.ingest import otlp_attributes, otlp_protobuf
+from pipeline.ingest import otlp_attributes
 from pipeline.ingest.messages import Reader
 from pipeline.ingest.otlp_attributes import remembered
-from schemas.codecs.blocks import frame_of
-from schemas.codecs.single import encode_row
+from pipeline.ingest.span_table import Columns
+from schemas.codecs.blocks import frame_of_columns
+from schemas.codecs.single import encode_columns
 from schemas.topics import OTLP_SPANS
 
 FETCHES, MESSAGES, SPANS = 12, 5, 200
@@ -131,19 +132,20 @@ def main() -> None:
     fetches = [[batch(random) for _ in range(MESSAGES)] for _ in range(FETCHES)]
     reader = Reader()
 
-    def rows(fetch: list[bytes]) -> list[dict[str, Any]]:
-        return [row for value in fetch for _, row in reader.read(OTLP_SPANS.name, value).events]
+    def rows(fetch: list[bytes]) -> Columns:
+        return reader.read_all(OTLP_SPANS.name, fetch)[1]
 
     def frame(fetch: list[bytes]) -> int:
         found = rows(fetch)
-        return frame_of("agent_span", found, 0, range(len(found)), [0] * len(found)).height
+        size = len(found["tenant"])
+        return frame_of_columns("agent_span", found, 0, range(size), [0] * size).height
 
     ways: dict[str, Callable[[list[bytes]], object]] = {
         "parsed, attributes as dicts (the usual way)": lambda fetch: [usual(value) for value in fetch],
-        "decoded": lambda fetch: [otlp_protobuf.spans(value) for value in fetch],
-        "rows": rows,
+        "rows, read one by one": lambda fetch: [reader.read(OTLP_SPANS.name, value) for value in fetch],
+        "rows, read together": rows,
         "the frame": frame,
-        "messages of agent.traces.v1": lambda fetch: [encode_row("agent_span", row) for row in rows(fetch)],
+        "messages of agent.traces.v1": lambda fetch: encode_columns("agent_span", rows(fetch)),
     }
     number = FETCHES * MESSAGES * SPANS
     print(f"{len(fetches[0][0]) // SPANS} bytes a span, {SPANS} spans a message, {MESSAGES} messages a fetch\n")

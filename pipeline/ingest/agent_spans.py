@@ -14,19 +14,19 @@ from pipeline.ingest import kept, usage
 from pipeline.ingest.declared import declare
 from pipeline.ingest.said import Said, said
 from pipeline.ingest.services import DEFAULT_TENANT, Service, service_of
+from pipeline.ingest.span_table import DEFAULTS
 from pipeline.ingest.telemetry import ERROR_STATUS, Attributes, Span, UnmappableError
 from pipeline.ingest.tool_calls import is_repeated, tool_call
 from pipeline.ingest.values import digest, name_of, parsed
-from schemas import registry
 from schemas.errors import Reason
 from schemas.times import EARLIEST, LATEST
 
 Row = dict[str, Any]
 
-# every field of a row, so that its values can become columns as they stand
-EMPTY: Final[Row] = {field.name: field.default for field in registry.newest("agent_span").fields}
 CALLS: Final = frozenset(["chat", "retrieval"])  # what uses tokens itself
 TOOLS: Final = frozenset(["execute_tool", "retrieval"])
+
+NO_SESSION: Final = "resp_"  # the id of OpenAI's last response, which is new for each call
 
 
 def agent_span(span: Span, limits: Limits, default_tenant: str = DEFAULT_TENANT) -> Row | None:
@@ -40,7 +40,7 @@ def agent_span(span: Span, limits: Limits, default_tenant: str = DEFAULT_TENANT)
     service = service_of(span.origin, default_tenant)
     agent = name_of(found.get("agent"))
     row: Row = {
-        **EMPTY,
+        **DEFAULTS,
         "event_time": end,
         "start_time": start,
         "duration_ms": (end - start) // 1000,
@@ -91,9 +91,9 @@ def operation_of(attributes: Attributes, told: Said) -> str | None:
 
 
 def session_of(found: Attributes) -> str | None:
-    """The session a span names. Some put the id of OpenAI's last response there, which is new for each call."""
+    """The session a span names. What some put there is none."""
     session = name_of(found.get("session"))
-    return None if session is None or session.startswith("resp_") else session
+    return None if session is None or session.startswith(NO_SESSION) else session
 
 
 def times_of(span: Span) -> tuple[int, int]:
@@ -123,12 +123,13 @@ def _model_call(row: Row, found: Attributes) -> None:
     row.update(usage.counts(found))
     row["context_tokens"] = row["input_tokens"] or None
     if "finish_reason" in found:
-        row["finish_reason"] = name_of(_first(found["finish_reason"]))
+        row["finish_reason"] = name_of(first_of(found["finish_reason"]))
     if "system_prompt" in found:
         row["prompt_digest"] = digest(found["system_prompt"])
 
 
-def _first(value: Any) -> Any:
+def first_of(value: Any) -> Any:
+    """The first of a list, which may be JSON text; else the value."""
     value = parsed(value)
     return (value[0] if value else None) if isinstance(value, list) else value
 

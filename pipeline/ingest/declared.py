@@ -20,6 +20,14 @@ TEXTS: Final = frozenset(["tool_args", "summary", "context_facts", "expects"])
 CLOSED: Final = {"operation": OPERATIONS, "access": ACCESSES, "approval": APPROVALS}
 
 
+FIELDS: Final = frozenset(names.PREFIX + field for field in (*COUNTS, *NAMED, *TEXTS, *CLOSED))
+
+
+def is_declared(name: str) -> bool:
+    """Whether an attribute says a field. `aftermath.tenant`, which most resources have, does not."""
+    return name in FIELDS
+
+
 def declare(row: dict[str, Any], said: Attributes, access_from: str | None) -> str | None:
     """Put it into the row, before everything else; a value that a field cannot have is left alone.
 

@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from pipeline.core.limits import Limits
 from pipeline.ingest import otlp_json, otlp_protobuf
-from pipeline.ingest.agent_spans import agent_span
 from pipeline.ingest.log_records import cluster_events
 from pipeline.ingest.metric_points import Memory, metric_points
 from pipeline.ingest.services import DEFAULT_TENANT
+from pipeline.ingest.span_reading import Bare, read_alone, read_together
+from pipeline.ingest.span_table import Columns, rows_of
 from pipeline.ingest.telemetry import Telemetry, UnmappableError
-from pipeline.ingest.whole import completed
 from schemas.codecs import Unread
 from schemas.errors import Reason
 from schemas.resources import scope_of
@@ -23,9 +23,13 @@ MOST_FAULTS_NAMED: Final = 3
 
 @dataclass(slots=True)
 class Mapped:
-    """What became of one message. reason: of what was left out; `is_rejected` where that is all of it."""
+    """What became of one message. reason: of what was left out; `is_rejected` where that is all of it.
+
+    Where many messages are read together its spans are not among its events, but rows of columns that they all share.
+    """
 
     events: list[Event] = field(default_factory=list)
+    rows: int = 0  # spans in those columns
     reason: Reason | None = None
     detail: str = ""
     is_rejected: bool = False
@@ -38,6 +42,14 @@ def key_of(record: str, row: Mapping[str, Any]) -> str:
         return f"{row['tenant']}/{row.get('root_session_id') or row['session_id']}"
     about: str = row["resource"]
     return f"{row['tenant']}/{about if record == 'metric_point' else scope_of(about) or about}"
+
+
+def span_keys(rows: Columns) -> list[bytes]:
+    """The same of spans that are columns, as bytes."""
+    if not rows:
+        return []
+    named = zip(rows["tenant"], rows["root_session_id"], rows["session_id"], strict=True)
+    return [f"{tenant}/{root or session}".encode() for tenant, root, session in named]
 
 
 class Reader:
@@ -70,29 +82,26 @@ class Reader:
         except UnmappableError as error:
             return Mapped(reason=error.reason, detail=error.detail, is_rejected=True)
 
+    def read_all(self, topic: str, values: Sequence[bytes | None]) -> tuple[list[Mapped], Columns]:
+        """The same of many messages of this topic, and the rows of their spans: that takes a third of the time."""
+        if topic != OTLP_SPANS.name:
+            return [self.read(topic, value) for value in values], {}
+        bare = {place: spans for place, value in enumerate(values) if (spans := _bare(value)) is not None}
+        read, columns = read_together(list(bare.values()), self.limits, self._tenant)
+        together = dict(zip(bare, read, strict=True))
+        found = []
+        for place, value in enumerate(values):
+            one = together.get(place)
+            found.append(self.read(topic, value) if one is None else _mapped([], one.rows, one.size, one.faults))
+        return found, columns
+
     def events(self, topic: str, telemetry: Telemetry) -> Mapped:
         """The events of what was decoded already, as from a message of this topic."""
-        found = telemetry.size
-        events = self._map[topic](telemetry)
-        mapped = Mapped(events, unwanted=max(0, found - len(events)))
-        if telemetry.faults:
-            first = telemetry.faults[0]
-            said = "; ".join(fault.detail for fault in telemetry.faults[:MOST_FAULTS_NAMED])
-            mapped.reason = first.reason
-            mapped.detail = f"{len(telemetry.faults)} of {found + len(telemetry.faults)} left out: {said}"
-            mapped.is_rejected = not events
-        return mapped
+        size = telemetry.size
+        return _mapped(self._map[topic](telemetry), 0, size, telemetry.faults)
 
     def _spans(self, telemetry: Telemetry) -> list[Event]:
-        rows = []
-        kept = []
-        for span in telemetry.spans:
-            try:
-                rows.append(agent_span(span, self.limits, self._tenant))
-                kept.append(span)
-            except UnmappableError as error:
-                telemetry.faults.append(error)
-        return [("agent_span", row) for row in completed(kept, rows)]
+        return [("agent_span", row) for row in rows_of(read_alone(telemetry, self.limits, self._tenant))]
 
     def _points(self, telemetry: Telemetry) -> list[Event]:
         events: list[Event] = []
@@ -115,6 +124,28 @@ class Reader:
             else:
                 events += [("cluster_event", row) for row in rows]
         return events
+
+
+def _mapped(events: list[Event], rows: int, size: int, faults: Sequence[UnmappableError]) -> Mapped:
+    """size: of what could be decoded."""
+    number = len(events) + rows
+    mapped = Mapped(events, rows, unwanted=max(0, size - number))
+    if faults:
+        said = "; ".join(fault.detail for fault in faults[:MOST_FAULTS_NAMED])
+        mapped.reason = faults[0].reason
+        mapped.detail = f"{len(faults)} of {size + len(faults)} left out: {said}"
+        mapped.is_rejected = not number
+    return mapped
+
+
+def _bare(value: bytes | None) -> Bare | None:
+    """The spans of a message of protobuf; None for what is none, or not as it should be."""
+    if not value or len(value) > MAX_MESSAGE_BYTES or value[:1] == b"{":
+        return None
+    try:
+        return otlp_protobuf.bare_spans(value)
+    except UnmappableError:
+        return None
 
 
 PROTOBUF: Final[Mapping[str, Callable[[bytes], Telemetry]]] = {

@@ -3,7 +3,7 @@
 The cost of OTLP in Python is walking attributes, not parsing. So a span's attributes are read as *bytes* (a field of
 messages and one of bytes are the same on the wire, so the classes of opentelemetry-proto are made anew with that one
 type changed), and decoded by otlp_attributes.py. A fault in one attribute is then a fault of its span, not of the
-message.
+message. The spans themselves are bytes, too, until somebody wants them: most are walked together (span_walk.py).
 """
 
 from collections.abc import Iterable, Sequence
@@ -38,33 +38,57 @@ NO_VALUE: Final = 1  # flag of a data point that says only that there is none
 BYTES: Final = descriptor_pb2.FieldDescriptorProto.TYPE_BYTES
 
 
-def _with_attributes_as_bytes() -> Any:
-    """The class TracesData whose spans hold their attributes undecoded."""
+def _with_bytes() -> tuple[Any, Any]:
+    """The classes TracesData whose spans are undecoded, and Span whose attributes are."""
     pool = descriptor_pool.DescriptorPool()
     for module in (common_pb2, resource_pb2, trace_pb2):
         file = descriptor_pb2.FileDescriptorProto()
         module.DESCRIPTOR.CopyToProto(file)
         for message in file.message_type:
             for field in message.field:
-                if message.name == "Span" and field.name == "attributes":
+                if (message.name, field.name) in (("Span", "attributes"), ("ScopeSpans", "spans")):
                     field.type = BYTES
                     field.ClearField("type_name")
         pool.Add(file)
-    return message_factory.GetMessageClass(pool.FindMessageTypeByName("opentelemetry.proto.trace.v1.TracesData"))
+    package = "opentelemetry.proto.trace.v1"
+    traces, span = (message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in NAMES)
+    return traces, span
 
 
-TracesData: Final = _with_attributes_as_bytes()
+NAMES: Final = ("TracesData", "Span")
+TracesData, BareSpan = _with_bytes()
+
+
+def bare_spans(data: bytes) -> list[tuple[Origin, Sequence[bytes]]]:
+    """The spans of one message, undecoded. Raises UnmappableError where it is no traces message at all."""
+    return [
+        (_origin(resource, scope), scope.spans)
+        for resource in _parsed(TracesData, data).resource_spans
+        for scope in resource.scope_spans
+    ]
 
 
 def spans(data: bytes) -> Telemetry:
     """The spans of one message. Raises UnmappableError where it is no traces message at all."""
     found = Telemetry()
-    for resource in _parsed(TracesData, data).resource_spans:
-        for scope in resource.scope_spans:
-            origin = _origin(resource, scope)
-            for span in scope.spans:
-                _keep(found, span, origin)
+    for origin, bare in bare_spans(data):
+        for span in bare:
+            keep_span(found, span, origin)
     return found
+
+
+def keep_span(found: Telemetry, data: bytes, origin: Origin) -> bool:
+    """One span, or its fault, and then False. Raises UnmappableError where it is no span: then nor is its message."""
+    span = _decoded(BareSpan, data)
+    try:
+        found.spans.append(_span(span, origin))
+    except UnmappableError as error:
+        found.faults.append(error)
+    except DecodeError:
+        found.faults.append(UnmappableError(Reason.MALFORMED, "an attribute is no KeyValue"))
+    else:
+        return True
+    return False
 
 
 def logs(data: bytes) -> Telemetry:
@@ -101,25 +125,20 @@ def metrics(data: bytes) -> Telemetry:
 
 
 def _parsed(kind: Any, data: bytes) -> Any:
-    try:
-        message = kind.FromString(data)
-    except DecodeError:
-        raise UnmappableError(
-            Reason.MALFORMED, "neither OTLP protobuf nor JSON; set the exporter's encoding to otlp_proto or otlp_json"
-        ) from None
+    message = _decoded(kind, data)
     if not message.ListFields():
         # random bytes parse as a message of unknown fields: it holds nothing, and nobody sends nothing
         raise UnmappableError(Reason.MALFORMED, "protobuf, but nothing of OTLP in it; check the topic of the exporter")
     return message
 
 
-def _keep(found: Telemetry, span: Any, origin: Origin) -> None:
+def _decoded(kind: Any, data: bytes) -> Any:
     try:
-        found.spans.append(_span(span, origin))
-    except UnmappableError as error:
-        found.faults.append(error)
+        return kind.FromString(data)
     except DecodeError:
-        found.faults.append(UnmappableError(Reason.MALFORMED, "an attribute is no KeyValue"))
+        raise UnmappableError(
+            Reason.MALFORMED, "neither OTLP protobuf nor JSON; set the exporter's encoding to otlp_proto or otlp_json"
+        ) from None
 
 
 def _span(span: Any, origin: Origin) -> Span:

@@ -41,7 +41,7 @@ class Said:
 def said(attributes: Attributes) -> Said:
     """The fields that these attributes hold. An attribute without a value says nothing."""
     present = tuple(attributes)
-    plan = _plan(present) if len(present) <= MOST_PLANNED else _plan.__wrapped__(present)
+    plan = plan_of(present) if len(present) <= MOST_PLANNED else plan_of.__wrapped__(present)
     fields: Attributes = {}
     for name, field in plan.fields:
         value = attributes[name]
@@ -51,7 +51,8 @@ def said(attributes: Attributes) -> Said:
 
 
 @lru_cache(4096)
-def _plan(attributes: tuple[str, ...]) -> Plan:
+def plan_of(attributes: tuple[str, ...]) -> Plan:
+    """The plan of these names, in this order."""
     fields = sorted(((FIELD_OF[name][1], name) for name in attributes if name in FIELD_OF), reverse=True)
     return Plan(
         fields=tuple((name, FIELD_OF[name][0]) for _, name in fields),

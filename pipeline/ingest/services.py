@@ -5,7 +5,7 @@ from typing import Final
 
 import orjson
 
-from pipeline.ingest import names
+from pipeline.ingest.declared import is_declared
 from pipeline.ingest.kept import FRAGMENT_LENGTH, dumped, shortened
 from pipeline.ingest.telemetry import Attributes, Origin
 from pipeline.ingest.values import name_of
@@ -25,6 +25,7 @@ class Service:
     declares: Attributes
     json: orjson.Fragment
     scope: str
+    end: str  # of the JSON that is kept of a span: what both say
 
 
 def service_of(origin: Origin, default_tenant: str) -> Service:
@@ -34,13 +35,16 @@ def service_of(origin: Origin, default_tenant: str) -> Service:
         resource = origin.resource
         name = name_of(resource.get("service.name"))
         text = dumped(shortened(resource))
+        scope = f"{origin.scope}@{origin.scope_version}" if origin.scope_version else origin.scope
+        whole = orjson.Fragment(text if len(text) <= FRAGMENT_LENGTH else "{}")
         known = origin.cache["service"] = Service(
             name=None if name is None or name.startswith(UNKNOWN_SERVICE) else name,
             version=name_of(resource.get("service.version")),
             tenant=next((found for key in TENANT_NAMES if (found := name_of(resource.get(key)))), default_tenant),
-            declares={key: value for key, value in resource.items() if key.startswith(names.PREFIX)},
-            json=orjson.Fragment(text if len(text) <= FRAGMENT_LENGTH else "{}"),
-            scope=f"{origin.scope}@{origin.scope_version}" if origin.scope_version else origin.scope,
+            declares={key: value for key, value in resource.items() if is_declared(key)},
+            json=whole,
+            scope=scope,
+            end="," + dumped({"resource": whole, "scope": scope})[1:],
         )
     return known
 

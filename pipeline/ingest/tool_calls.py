@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pipeline.core.limits import Limits
 from pipeline.ingest import access
@@ -13,6 +13,8 @@ from schemas.events import TEXT_LENGTH
 # BeeAI's instrumentation makes a span of each event of a call: start, success or error, finish
 PHASED_SCOPES: Final = frozenset(["openinference.instrumentation.beeai"])
 PHASE: Final = re.compile(r"\.(start|update|partial_update|new_token|retry|success|error|finish)-\d+$")
+TOOL_NAMES: Final = ("traceloop.entity.name", "gen_ai.data_source.id")  # where the dialect's own name says nothing
+HINTS: Final = ("mcp.tool.annotations.destructive_hint", "mcp.tool.annotations.read_only_hint")
 WORKLOADS: Final = ("deployment", "statefulset", "pod", "service", "job")  # arguments that name one
 
 
@@ -26,48 +28,79 @@ def is_repeated(span: Span) -> bool:
 
 def tool_call(row: dict[str, Any], span: Span, found: Attributes, limits: Limits) -> str:
     """Name, arguments, access and target, put into the row; returns where the access comes from."""
-    tool = row["tool_name"] = _name(span, found)
-    arguments = parsed(found.get("tool_args"))
-    target = None
-    command = None
-    if arguments is not None:
-        data = json_bytes(arguments)
-        row["args_digest"] = digest_of(b"%b\0%b" % (tool.encode("utf-8", "surrogatepass"), data))
-        text = data.decode()
-        if len(text) <= TEXT_LENGTH:
-            row["tool_args"] = text
-        if isinstance(arguments, dict):
-            target = row["target"] = _target(arguments, span.origin.resource)
-            command = arguments.get("command", arguments.get("cmd"))
-    if limits.limits or limits.before is not None:  # most have none, and asking costs as much as all else of a call
-        called = (row["tenant"], row["agent_id"], tool, target, row["agent_version"])
-        stated = limits.in_force(row["start_time"]).value("access", *called)
-        if stated is not None:
-            row["access"] = stated
-            return "limits"
-    hint = _hint(span.attributes, found)
-    if hint is not None or row["operation"] == "retrieval":
-        row["access"] = hint or "read"
-        return "declared"
-    row["access"] = access.guess(tool, command if isinstance(command, str) else None)
-    return "guess"
+    tool = row["tool_name"] = name_of_tool(span, found)
+    asked = asked_of(tool, found.get("tool_args"), span.origin.resource)
+    row["args_digest"], row["tool_args"], row["target"] = asked.digest, asked.text, asked.target
+    call = (row["tenant"], row["agent_id"], tool, asked.target, row["agent_version"])
+    stated = stated_access(limits, row["start_time"], *call) if states_any(limits) else None
+    hint = hinted(span.attributes.get(HINTS[0]), span.attributes.get(HINTS[1]), found.get("tool_type"))
+    row["access"], access_from = access_of(stated, hint, row["operation"], tool, asked.command)
+    return access_from
 
 
-def _name(span: Span, found: Attributes) -> str:
+class Asked(NamedTuple):
+    """What a call asks for: its arguments as digest and text, the resource they name, and a shell command in them."""
+
+    digest: str | None = None
+    text: str | None = None
+    target: str | None = None
+    command: Any = None
+
+
+NOTHING: Final = Asked()
+
+
+def asked_of(tool: str, arguments: Any, resource: Attributes) -> Asked:
+    """The arguments of a call to this tool; text of them where it may be kept."""
+    arguments = parsed(arguments)
+    if arguments is None:
+        return NOTHING
+    data = json_bytes(arguments)
+    digest = digest_of(b"%b\0%b" % (tool.encode("utf-8", "surrogatepass"), data))
+    text = data.decode()
+    kept = text if len(text) <= TEXT_LENGTH else None
+    if not isinstance(arguments, dict):
+        return Asked(digest, kept)
+    return Asked(digest, kept, _target(arguments, resource), arguments.get("command", arguments.get("cmd")))
+
+
+def states_any(limits: Limits) -> bool:
+    """Whether the limits can state an access: most cannot, and asking costs as much as all else of a call."""
+    return bool(limits.limits) or limits.before is not None
+
+
+def stated_access(
+    limits: Limits, start: int, tenant: str, agent_id: str, tool: str, target: str | None, version: str | None
+) -> str | None:
+    """What the limits that are in force at the start of a call say that its tool may do."""
+    found: str | None = limits.in_force(start).value("access", tenant, agent_id, tool, target, version)
+    return found
+
+
+def access_of(stated: str | None, hint: str | None, operation: str, tool: str, command: Any) -> tuple[str, str]:
+    """What a call may do, and where that comes from: the limits, what is declared, or a guess."""
+    if stated is not None:
+        return stated, "limits"
+    if hint is not None or operation == "retrieval":
+        return hint or "read", "declared"
+    return access.guess(tool, command if isinstance(command, str) else None), "guess"
+
+
+def name_of_tool(span: Span, found: Attributes) -> str:
+    """The name of the tool; a span that says none is called by its own name."""
     said = found.get("tool_name")
     if not said:
-        attributes = span.attributes
-        said = attributes.get("traceloop.entity.name") or attributes.get("gen_ai.data_source.id")
+        said = span.attributes.get(TOOL_NAMES[0]) or span.attributes.get(TOOL_NAMES[1])
         if said is None and span.origin.scope in PHASED_SCOPES:
             said = PHASE.sub("", span.name).rsplit(".", 1)[-1]
     return name_of(said) or name_of(span.name) or "?"
 
 
-def _hint(attributes: Attributes, found: Attributes) -> str | None:
+def hinted(destructive: Any, read_only: Any, tool_type: Any) -> str | None:
     """What the tool's own description says: the annotations of MCP, and OpenTelemetry's type for what only looks up."""
-    if attributes.get("mcp.tool.annotations.destructive_hint") in (True, "true"):
+    if destructive in (True, "true"):
         return "destructive"
-    if attributes.get("mcp.tool.annotations.read_only_hint") in (True, "true") or found.get("tool_type") == "datastore":
+    if read_only in (True, "true") or tool_type == "datastore":
         return "read"
     return None
 

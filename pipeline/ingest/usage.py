@@ -15,6 +15,8 @@ from schemas.codecs.nesting import is_too_deep
 from schemas.events import COUNT_LIMIT
 
 FIELDS: Final = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
+COUNTED: Final = (*FIELDS, "cache_write_tokens")
+PARTS: Final = COUNTED[2:]  # of the two others
 LARGEST_BLOB: Final = 1_000_000
 MOST_LEVELS: Final = 4
 NUMBER: Final = re.compile(r"[0-9]{1,15}(?:\.0+)?")
@@ -37,19 +39,16 @@ def counts(found: Mapping[str, Any]) -> dict[str, int]:
     """The four counts of a row, out of the fields that the attributes name."""
     if "input_tokens" not in found and "output_tokens" not in found:
         found = _in_a_value(found.get("usage")) or _in_a_value(found.get("result")) or found
-    read, written = count(found.get("input_tokens")), count(found.get("output_tokens"))
-    cached, reasoning = count(found.get("cached_input_tokens")), count(found.get("reasoning_tokens"))
-    stored = count(found.get("cache_write_tokens"))
+    return dict(zip(FIELDS, settled(*(count(found.get(name)) for name in COUNTED)), strict=True))
+
+
+def settled(read: int, written: int, cached: int, reasoning: int, stored: int) -> tuple[int, int, int, int]:
+    """The four counts of a row; a part that is greater than its whole was left out of it."""
     if cached + stored > read:
         read = min(read + cached + stored, COUNT_LIMIT - 1)
     if reasoning > written:
         written = min(written + reasoning, COUNT_LIMIT - 1)
-    return {
-        "input_tokens": read,
-        "output_tokens": written,
-        "cached_input_tokens": cached,
-        "reasoning_tokens": reasoning,
-    }
+    return read, written, cached, reasoning
 
 
 def _in_a_value(value: Any) -> dict[str, Any]:

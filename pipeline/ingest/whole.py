@@ -10,100 +10,127 @@ Parents end after their children, so of a long run they come in a later message.
 agent and the trace as its session; name both on every span (a span processor does it) where that matters.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
-from pipeline.ingest.telemetry import Span
-
-Row = dict[str, Any]
-Place = tuple[str, str]  # trace, span
+from pipeline.ingest.span_table import SpanTable
 
 TOKENS: Final = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
 FROM_INNER: Final = ("tool_args", "args_digest", "result_digest", "target")
 
 
-def completed(spans: Sequence[Span], rows: Sequence[Row | None]) -> list[Row]:
-    """The rows that are left, completed, in the order of the spans; `rows` has one entry for each span."""
-    family = _Family(spans, rows)
-    if any(row is not None and row["parent_span_id"] for row in rows):
+def completed(table: SpanTable, begin: int, end: int) -> list[int]:
+    """Completes the rows of one message, which are those from `begin` to before `end`; returns the places of those that
+    are left, in the order of the spans.
+    """
+    family = _Family(table, begin, end)
+    if any(table.columns["parent_span_id"][begin:end]):
         _name_agents(family)
         _unwrap_model_calls(family)
         _join_tool_calls(family)
     _agree_on_sessions(family)
-    return [row for row in family.rows.values() if row is not None]
+    return family.present
 
 
 class _Family:
-    """All spans of a message by their place, and who is above whom."""
+    """All spans of a message, and who is above whom. Of spans that have one id, the last counts, where the first was.
 
-    def __init__(self, spans: Sequence[Span], rows: Sequence[Row | None]) -> None:
-        self.rows: dict[Place, Row | None] = {}
-        self.parents: dict[Place, Place] = {}
-        for span, row in zip(spans, rows, strict=True):
-            place = (span.trace_id, span.span_id)
-            self.rows[place] = row
-            if span.parent_span_id:
-                self.parents[place] = (span.trace_id, span.parent_span_id)
+    up: the place of the span above. present: the places of rows.
+    """
 
-    def above(self, place: Place, seen: set[Place]) -> Iterator[tuple[Place, Row | None]]:
+    def __init__(self, table: SpanTable, begin: int, end: int) -> None:
+        self.columns = table.columns
+        self.traces = self.columns["trace_id"]
+        parents = table.parents
+        spans = [place for place in range(begin, end) if table.is_read[place]]
+        ids = [(self.traces[place], self.columns["span_id"][place]) for place in spans]
+        known = dict(zip(ids, spans, strict=True))
+        self.up: dict[int, int | None] = {}
+        for (trace, span), place in zip(ids, spans, strict=True):
+            if parent := parents[place]:
+                self.up[known[trace, span]] = known.get((trace, parent))
+        operations = self.columns["operation"]
+        self.present = [place for place in known.values() if operations[place] is not None]
+
+    def above(self, place: int, seen: set[int]) -> Iterator[int]:
         """Those above a span, the nearest first; stops at one that was seen already, and sees them all."""
-        at = self.parents.get(place)
-        while at is not None and at in self.rows and at not in seen:
+        at = self.up.get(place)
+        while at is not None and at not in seen:
             seen.add(at)
-            yield at, self.rows[at]
-            at = self.parents.get(at)
-
-    def present(self) -> list[tuple[Place, Row]]:
-        """Those that are left, with their places."""
-        return [(place, row) for place, row in self.rows.items() if row is not None]
+            yield at
+            at = self.up.get(at)
 
 
 def _name_agents(family: _Family) -> None:
-    known: dict[Place, Row | None] = {}  # place -> the run it belongs to: what was walked once is not walked again
-    for place, row in family.present():
-        if row["agent_name"] is not None:
+    ids, names = family.columns["agent_id"], family.columns["agent_name"]
+    known: dict[int, int | None] = {}  # place -> the run it belongs to: what was walked once is not walked again
+    for place in family.present:
+        if names[place] is not None:
             continue
-        way: list[Place] = [place]
-        run: Row | None = None
-        for at, upper in family.above(place, set()):
-            if at in known:
-                run = known[at]
-                break
-            if upper is not None and upper["agent_name"] is not None:
-                run = upper
-                break
-            way.append(at)
-        known.update(dict.fromkeys(way, run))
+        run = family.up.get(place)
+        if run is None:
+            continue
+        if names[run] is None:  # most stand right below a run
+            run = _run_above(family, place, known)
         if run is not None:
-            row["agent_id"], row["agent_name"] = run["agent_id"], run["agent_name"]
+            ids[place], names[place] = ids[run], names[run]
+
+
+def _run_above(family: _Family, place: int, known: dict[int, int | None]) -> int | None:
+    """The nearest above that has an agent's name."""
+    names = family.columns["agent_name"]
+    way = [place]
+    run: int | None = None
+    for upper in family.above(place, set()):
+        if upper in known:
+            run = known[upper]
+            break
+        if names[upper] is not None:
+            run = upper
+            break
+        way.append(upper)
+    known.update(dict.fromkeys(way, run))
+    return run
 
 
 def _unwrap_model_calls(family: _Family) -> None:
-    seen: set[Place] = set()
-    for place, row in family.present():
-        if row["operation"] == "chat" and (row["input_tokens"] or row["output_tokens"]):
-            for _, upper in family.above(place, seen):
-                if upper is not None and upper["operation"] == "chat":
-                    upper.update(dict.fromkeys(TOKENS, 0), operation="invoke_agent", context_tokens=None)
+    columns = family.columns
+    operations, read, written = columns["operation"], columns["input_tokens"], columns["output_tokens"]
+    seen: set[int] = set()
+    for place in family.present:
+        if operations[place] == "chat" and (read[place] or written[place]):
+            for upper in family.above(place, seen):
+                if operations[upper] == "chat":
+                    operations[upper] = "invoke_agent"
+                    columns["context_tokens"][upper] = None
+                    for field in TOKENS:
+                        columns[field][upper] = 0
 
 
 def _join_tool_calls(family: _Family) -> None:
-    before = dict(family.rows)
-    for place, row in family.present():
-        parent = before.get(family.parents.get(place, place)) if row["operation"] == "execute_tool" else None
-        if parent is None or parent is row or parent["operation"] != "execute_tool":
+    operations, tools = family.columns["operation"], family.columns["tool_name"]
+    inner = set()
+    for place in family.present:
+        upper = family.up.get(place) if operations[place] == "execute_tool" else None
+        if upper is None or upper == place or operations[upper] != "execute_tool" or tools[upper] != tools[place]:
             continue
-        if parent["tool_name"] == row["tool_name"]:
-            parent.update({field: row.get(field) for field in FROM_INNER if parent.get(field) is None})
-            family.rows[place] = None
+        for field in FROM_INNER:
+            column = family.columns[field]
+            if column[upper] is None:
+                column[upper] = column[place]
+        inner.add(place)
+    if inner:
+        family.present = [place for place in family.present if place not in inner]
 
 
 def _agree_on_sessions(family: _Family) -> None:
+    sessions, traces = family.columns["session_id"], family.traces
+    found = {(traces[place], sessions[place]) for place in family.present}
     named: dict[str, set[str]] = {}
-    for (trace_id, _), row in family.present():
-        if row["session_id"] != trace_id:
-            named.setdefault(trace_id, set()).add(row["session_id"])
-    agreed: Mapping[str, str] = {trace_id: ids.copy().pop() for trace_id, ids in named.items() if len(ids) == 1}
+    for trace_id, session in found:
+        if session != trace_id:
+            named.setdefault(trace_id, set()).add(session)
+    agreed = {trace_id: ids.pop() for trace_id, ids in named.items() if len(ids) == 1 and (trace_id, trace_id) in found}
     if agreed:
-        for (trace_id, _), row in family.present():
-            row["session_id"] = agreed.get(trace_id, row["session_id"])
+        for place in family.present:
+            sessions[place] = agreed.get(traces[place], sessions[place])

@@ -9,22 +9,25 @@ Only live: the times of a recording are its player's, so with recorded topics th
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 
 from pipeline.core.limits import Limits
 from pipeline.files import LARGEST
 from pipeline.frontier import MICROS_PER_MS, Element
-from pipeline.ingest.messages import Mapped, Reader, key_of
+from pipeline.ingest.messages import Event, Mapped, Reader, key_of, span_keys
+from pipeline.ingest.span_table import Columns
 from pipeline.settings import Settings
 from pipeline.stages.base import Fail, Stage
 from pipeline.stages.dead_letter_stop import RejectedWatch
 from pipeline.stages.limits_log import LimitsLog
 from pipeline.stages.publish import Outgoing, Publisher
-from schemas.codecs.single import encode_row
+from schemas.codecs.single import encode_columns, encode_row
 from schemas.errors import Outcome, Reason, Rejected
 from schemas.events import RECORD_TOPICS
-from schemas.topics import DEAD_LETTERS, OTLP, source_name
+from schemas.topics import DEAD_LETTERS, OTLP, TRACES, source_name
 from sinks.dead_letters import dead_letter_message
 
 
@@ -72,12 +75,13 @@ class Ingest(Stage[Partition]):
     def _map(self, partition: Partition, element: Element) -> list[Outgoing]:
         messages: list[Outgoing] = []
         rejected: set[int] = set()
-        for record in element.records:
-            mapped = partition.reader.read(element.topic, record.value)
+        all_mapped, rows = partition.reader.read_all(element.topic, [record.value for record in element.records])
+        spans = _spans(rows)
+        for record, mapped in zip(element.records, all_mapped, strict=True):
             if mapped.is_rejected:
                 rejected.add(record.offset)
             self._count(element.topic, _outcome(mapped), 1)
-            messages += _events(mapped)
+            messages += _fitting(mapped, [*islice(spans, mapped.rows), *map(_event, mapped.events)])
             if mapped.reason is not None:
                 self._count_dead_letter(mapped.reason)
                 letter = Rejected(
@@ -98,16 +102,25 @@ class Ingest(Stage[Partition]):
 def _outcome(mapped: Mapped) -> Outcome:
     if mapped.is_rejected:
         return Outcome.REJECTED
-    return Outcome.ACCEPTED if mapped.events else Outcome.DROPPED
+    return Outcome.ACCEPTED if mapped.events or mapped.rows else Outcome.DROPPED
 
 
-def _events(mapped: Mapped) -> list[Outgoing]:
-    """The messages of the events; one that is too large for Kafka is left out and becomes a reason."""
-    messages = []
-    for record, row in mapped.events:
-        value = encode_row(record, row)
-        if len(value) > LARGEST:
-            mapped.reason, mapped.detail = Reason.TOO_LARGE, f"an event of {len(value)} bytes; at most {LARGEST}"
-        else:
-            messages.append(Outgoing(RECORD_TOPICS[record], value, key_of(record, row).encode()))
-    return messages
+def _spans(rows: Columns) -> Iterator[Outgoing]:
+    """The messages of all spans that were read together."""
+    keys = span_keys(rows)
+    values = encode_columns("agent_span", rows) if keys else []
+    return map(partial(Outgoing, TRACES.name), values, keys)
+
+
+def _event(event: Event) -> Outgoing:
+    record, row = event
+    return Outgoing(RECORD_TOPICS[record], encode_row(record, row), key_of(record, row).encode())
+
+
+def _fitting(mapped: Mapped, found: list[Outgoing]) -> list[Outgoing]:
+    """Those of the messages that Kafka takes; one that is too large is left out and becomes a reason."""
+    fitting = [message for message in found if len(message.value or b"") <= LARGEST]
+    if len(fitting) < len(found):
+        largest = max(len(message.value or b"") for message in found)
+        mapped.reason, mapped.detail = Reason.TOO_LARGE, f"an event of {largest} bytes; at most {LARGEST}"
+    return fitting

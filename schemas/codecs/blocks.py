@@ -76,6 +76,20 @@ def frame_of(
     return _with_origin(frame, partition, offsets, ingest_times)
 
 
+def frame_of_columns(
+    record: str,
+    columns: Mapping[str, Sequence[Any]],
+    partition: int,
+    offsets: Sequence[int],
+    ingest_times: Sequence[int],
+    folder: Path = registry.FOLDER,
+) -> pl.DataFrame:
+    """The same of rows that are columns already: all fields."""
+    types = registry.newest(record, folder).columns
+    frame = pl.DataFrame([pl.Series(name, columns[name], dtype=dtype) for name, dtype in types.items()])
+    return _with_origin(frame, partition, offsets, ingest_times)
+
+
 def empty_frame(record: str, folder: Path = registry.FOLDER) -> pl.DataFrame:
     """No rows, in the shape of `Decoded.frame`."""
     return pl.DataFrame(schema=registry.newest(record, folder).columns | ORIGIN)

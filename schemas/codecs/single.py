@@ -13,7 +13,7 @@ Ranges and closed sets are not judged here but on columns (`ranges.py`).
 
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from operator import attrgetter
@@ -24,7 +24,7 @@ import fastavro
 
 from schemas import registry
 from schemas.codecs.reading import LONGEST_VARINT, UnusualError, reader
-from schemas.codecs.writing import writer
+from schemas.codecs.writing import columns_writer, writer
 from schemas.errors import Reason
 from schemas.events import AgentSpan, ClusterEvent, MetricPoint
 from schemas.incidents import NESTED_FIELDS, Incident
@@ -62,6 +62,12 @@ def encode_row(record_name: str, row: Mapping[str, Any]) -> bytes:
     """
     defaults, write = _row_writer(record_name)
     return write({**defaults, **row}.values())
+
+
+def encode_columns(record_name: str, columns: Mapping[str, Sequence[Any]]) -> list[bytes]:
+    """The messages of rows that are columns: all fields of the newest version. Raises as `encode_row` does."""
+    schema = registry.newest(record_name)
+    return columns_writer(schema)([columns[field.name] for field in schema.fields])
 
 
 @cache
