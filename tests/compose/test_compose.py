@@ -265,3 +265,11 @@ def test_the_story_is_saved_where_the_script_looks(tmp_path: Path, capsys: pytes
     assert main(["demo", "--save", str(tmp_path / "story")]) == 0
     assert sorted(path.suffix for path in (tmp_path / "story").iterdir()) == [".jsonl", ".jsonl", ".jsonl", ".yml"]
     assert "events written" in capsys.readouterr().out
+
+
+def test_the_collector_is_of_the_version_that_the_tests_run() -> None:
+    modules = (ROOT / "tests/services/collector/go.mod").read_text()
+    exporter = re.search(r"contrib/exporter/kafkaexporter v([\d.]+)", modules)
+    assert exporter is not None
+    images = {service["image"].rpartition(":")[::2] for service in services().values() if "image" in service}
+    assert ("otel/opentelemetry-collector-contrib", exporter[1]) in images
