@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from pipeline.embedded import Database, MockKafka, embedded_database
+from pipeline.embedded import Database, MockKafka
+from tests.databases import shared_database
 from tests.services.used import USED
 
 TOGETHER = ("tests/scenarios/", "tests/services/")  # they share what is dear: the story as it was stored, one broker
@@ -72,6 +73,6 @@ def kafka() -> Iterator[MockKafka]:
 
 @pytest.fixture(scope="session")
 def clickhouse() -> Iterator[Database]:
-    """chDB, over HTTP. A process can have one: tests use a database name each."""
-    with embedded_database() as database:
+    """chDB, over HTTP; `tests.databases.migrated` makes a database in it."""
+    with shared_database() as database:
         yield database

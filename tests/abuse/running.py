@@ -17,9 +17,9 @@ from pipeline.settings import Settings
 from schemas.codecs.single import decode
 from schemas.errors import Outcome
 from schemas.topics import DEAD_LETTERS, INCIDENTS
-from sinks.clickhouse import migrations
-from sinks.clickhouse.client import Client, connect
+from sinks.clickhouse.client import Client
 from sinks.clickhouse.writer import Writer
+from tests.databases import drop, migrated
 from tests.stages.kafka import Broker
 
 DRAIN_SECONDS = 150.0  # a few on a quiet machine; only whoever hangs, or runs beside much else, takes longer
@@ -61,9 +61,8 @@ def run(
             snapshot_seconds=0.5,
             limits_file=limits,
         ).model_copy(update={"session_timeout_seconds": 2})
-        client = connect(database.url, database.user, database.password, f"d_{uuid.uuid4().hex[:12]}")
+        client = migrated(database)
         try:
-            migrations.migrate(client)
             ran = asyncio.run(_run(settings, client, sorted(messages, key=lambda item: item[3])))
             ran.incidents = broker.values(INCIDENTS.name)
             ran.dead_letters = [decode(value)[1] for value in broker.values(DEAD_LETTERS.name)]
@@ -71,8 +70,7 @@ def run(
             ran.extra["read"] = reading(client)
             return ran
         finally:
-            client.command(f"DROP DATABASE IF EXISTS {client.database}", use_database=False)
-            client.close()
+            drop(client)
     finally:
         broker.close()
 

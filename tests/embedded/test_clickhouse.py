@@ -28,6 +28,7 @@ from sinks.clickhouse.errors import ClickHouseError, Verdict
 from sinks.clickhouse.migrations import Migration
 from sinks.clickhouse.writer import Writer
 from sinks.dead_letters import dead_letter, preview_row
+from tests import databases
 
 pytestmark = pytest.mark.embedded
 T0 = 1_772_366_400_000_000  # 2026-03-01T12:00:00Z
@@ -52,11 +53,9 @@ def empty(clickhouse: Database) -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def migrated(clickhouse: Database) -> Iterator[Client]:
     """All tables; tests tell their rows apart by tenant."""
-    client = new_client(clickhouse)
-    migrations.migrate(client)
+    client = databases.migrated(clickhouse)
     yield client
-    client.command(f"DROP DATABASE {client.database}", use_database=False)
-    client.close()
+    databases.drop(client)
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ from pipeline.cli import main
 from pipeline.embedded import Database
 from pipeline.settings import STAGE_NAMES
 from schemas.oncall import Acknowledgement
-from sinks.clickhouse import migrations, rows
+from sinks.clickhouse import rows
 from sinks.clickhouse.client import connect
 from tests.builders import event, span
+from tests.databases import migrated
 from tests.embedded.environment import point_to
 from tests.embedded.foreign_files import REPEATED
 from tests.embedded.test_clickhouse import incident
@@ -63,9 +64,8 @@ def test_setup_creates_what_is_missing_once_and_doctor_is_content(
 def test_a_mark_can_be_taken_back_and_counts_for_its_rule(
     configured: str, clickhouse: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_DATABASE", "marks")
-    client = connect(clickhouse.url, clickhouse.user, clickhouse.password, "marks")
-    migrations.migrate(client)
+    client = migrated(clickhouse)
+    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_DATABASE", client.database)
     found = incident("acme", incident_id="9c0e5b7d1a2f4e38")
     client.insert_frame("incidents", rows.incident_frame([found]), "i")
     told = {"dedup_key": "k", "incident_id": found.incident_id, "rule": "r", "tenant": "acme", "transition": "firing"}

@@ -15,10 +15,9 @@ from schemas.errors import UsageError
 from schemas.signals import Fact, Marker, Reduced
 from schemas.times import MICROS, parse_time
 from schemas.topics import INCIDENTS, SIGNALS
-from sinks.clickhouse import migrations
-from sinks.clickhouse.client import connect
 from sinks.clickhouse.rows import incident_frame, raw_frame, timeline_frame
 from tests.builders import T0, at, event, frame, span
+from tests.databases import migrated
 from tests.stages.kafka import Broker
 
 pytestmark = pytest.mark.embedded
@@ -75,10 +74,8 @@ def stored(clickhouse: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("AFTERMATH_CLICKHOUSE_URL", clickhouse.url)
     monkeypatch.setenv("AFTERMATH_CLICKHOUSE_PASSWORD", clickhouse.password)
-    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_DATABASE", "trail")
-    client = connect(clickhouse.url, clickhouse.user, clickhouse.password, "trail")
-    client.command("DROP DATABASE IF EXISTS trail", use_database=False)
-    migrations.migrate(client)
+    client = migrated(clickhouse)
+    monkeypatch.setenv("AFTERMATH_CLICKHOUSE_DATABASE", client.database)
     spans = [
         span(1, operation="chat", requested_by="user:ines", task_type="rightsizing", tool_name=None),
         span(2, span_id="read", tool_name="docs.read", access="read", target="prod-eu/checkout/document/sizing"),

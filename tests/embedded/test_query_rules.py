@@ -1,6 +1,7 @@
 """The questions of the query rules that are shipped, and what nobody may ask."""
 
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -9,19 +10,20 @@ from alerts.rules.queries import Asked
 from pipeline.clock import now_micros
 from pipeline.embedded import Database
 from schemas.signals import Signal, compact_json
-from sinks.clickhouse import migrations, rows
-from sinks.clickhouse.client import Client, connect
+from sinks.clickhouse import rows
+from sinks.clickhouse.client import Client
 from sinks.clickhouse.errors import ClickHouseError
+from tests.databases import drop, migrated
 
 pytestmark = pytest.mark.embedded
 HOUR = 3600
 
 
 @pytest.fixture
-def client(clickhouse: Database) -> Client:
-    found = connect(clickhouse.url, password=clickhouse.password, database="query_rules")
-    migrations.migrate(found)
-    return found
+def client(clickhouse: Database) -> Iterator[Client]:
+    found = migrated(clickhouse)
+    yield found
+    drop(found)
 
 
 def burn(name: str, soonest: int | None, minutes_ago: int = 1) -> Signal:

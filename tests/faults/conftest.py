@@ -1,7 +1,6 @@
 """The beds: a mock cluster for each test, an embedded ClickHouse behind a port that fails."""
 
 import gc
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +9,7 @@ from pydantic import SecretStr
 
 from pipeline.embedded import Database
 from pipeline.settings import Settings
-from sinks.clickhouse import migrations
-from sinks.clickhouse.client import connect
+from tests.databases import drop, migrated
 from tests.faults.broker import FaultyBroker
 from tests.faults.load import Load
 from tests.faults.sink import FaultySink
@@ -46,13 +44,11 @@ def kafka() -> Iterator[FaultyBroker]:
 @pytest.fixture
 def faulty(clickhouse: Database) -> Iterator[FaultySink]:
     """A database of its own behind a faulty port."""
-    client = connect(clickhouse.url, clickhouse.user, clickhouse.password, f"d_{uuid.uuid4().hex[:12]}")
-    migrations.migrate(client)
+    client = migrated(clickhouse)
     made = FaultySink(clickhouse, client)
     yield made
     made.close()
-    client.command(f"DROP DATABASE {client.database}", use_database=False)
-    client.close()
+    drop(client)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The demo's story as the whole pipeline stored it: once for all who only ask, and put back what they change."""
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,16 +8,15 @@ import pytest
 from pipeline.demo.recording import recording_of
 from pipeline.demo.story import story
 from pipeline.embedded import Database
-from sinks.clickhouse import migrations
-from sinks.clickhouse.client import Client, connect
+from sinks.clickhouse.client import Client
 from tests.abuse.running import run
+from tests.databases import drop, migrated
 
 
 @pytest.fixture(scope="session")
 def demo(clickhouse: Database) -> Iterator[Client]:
     """A database of its own with every row of the story, in tables that the migrations made."""
-    kept = connect(clickhouse.url, clickhouse.user, clickhouse.password, f"demo_{uuid.uuid4().hex[:8]}")
-    migrations.migrate(kept)
+    kept = migrated(clickhouse)
 
     def keep(client: Client) -> None:
         sql = "SELECT name FROM system.tables WHERE database = {d:String} AND engine LIKE '%MergeTree'"
@@ -29,5 +27,4 @@ def demo(clickhouse: Database) -> Iterator[Client]:
     with recording_of(story()) as recording:
         run(clickhouse, list(recording.messages()), limits=Path("pipeline/demo/limits.yml"), reading=keep)
     yield kept
-    kept.command(f"DROP DATABASE {kept.database}", use_database=False)
-    kept.close()
+    drop(kept)

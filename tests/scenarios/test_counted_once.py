@@ -4,7 +4,6 @@ The demo's rows, once as the pipeline stored them and once with every row there 
 """
 
 import re
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +15,8 @@ from reports.postmortem.formats import FORMATS
 from reports.roundup.build import build as roundup
 from reports.roundup.formats import FORMATS as ROUNDUP_FORMATS
 from sinks.clickhouse import incidents as stored
-from sinks.clickhouse import migrations
-from sinks.clickhouse.client import Client, connect
+from sinks.clickhouse.client import Client
+from tests.databases import drop, migrated
 from tests.scenarios.test_cookbook import PAGE, QUERY
 from tests.scenarios.test_dashboards import PANELS, filled
 
@@ -40,8 +39,7 @@ def tables(client: Client) -> list[str]:
 
 @pytest.fixture(scope="module")
 def twice(demo: Client, clickhouse: Database) -> Iterator[Client]:
-    copy = connect(clickhouse.url, clickhouse.user, clickhouse.password, f"twice_{uuid.uuid4().hex[:8]}")
-    migrations.migrate(copy)
+    copy = migrated(clickhouse)
     for table in tables(copy):
         copy.command(f"ALTER TABLE {table} MODIFY SETTING {NEVER_MERGED}")
         rows = f"SELECT * FROM {demo.database}.{table}"
@@ -54,8 +52,7 @@ def twice(demo: Client, clickhouse: Database) -> Iterator[Client]:
     older = "SELECT * FROM incident_revisions WHERE (incident_id, revision) NOT IN (SELECT incident_id, revision FROM incidents)"
     copy.command(f"INSERT INTO incidents {older} SETTINGS insert_deduplicate = 0")
     yield copy
-    copy.command(f"DROP DATABASE {copy.database}", use_database=False)
-    copy.close()
+    drop(copy)
 
 
 def test_each_row_is_there_twice(demo: Client, twice: Client) -> None:

@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import re
-import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
@@ -23,8 +22,8 @@ from reports.roundup.build import TEMPLATES, Roundup, build
 from reports.roundup.formats import FORMATS
 from reports.roundup.week import week_of
 from schemas.errors import UsageError
-from sinks.clickhouse import migrations
 from sinks.clickhouse.client import Client, connect
+from tests.databases import drop, migrated
 from tests.scenarios.weeks import WEEK, fill
 from tests.unit.alerts.receivers.test_email import Relay, listening
 
@@ -35,12 +34,10 @@ README = Path("README.md").read_text()
 
 @pytest.fixture(scope="module")
 def weeks(clickhouse: Database) -> Iterator[Client]:
-    client = connect(clickhouse.url, clickhouse.user, clickhouse.password, f"d_{uuid.uuid4().hex[:12]}")
-    migrations.migrate(client)
+    client = migrated(clickhouse)
     fill(client)
     yield client
-    client.command(f"DROP DATABASE {client.database}", use_database=False)
-    client.close()
+    drop(client)
 
 
 @pytest.fixture(scope="module")
