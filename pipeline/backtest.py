@@ -18,7 +18,7 @@ from schemas.codecs.blocks import empty_frame
 from schemas.errors import Outcome
 from schemas.events import TOPIC_RECORDS
 from schemas.incidents import Incident
-from schemas.signals import Marker, Reduced, Signal
+from schemas.signals import Forgetting, Marker, Reduced, Signal
 from schemas.watches import Watched
 
 RUN = "backtest"
@@ -71,7 +71,7 @@ class Backtest:
         counts.update(detected.counts)
         if part.ticks and not part.frame.height:
             counts[Outcome.DROPPED] -= part.ticks  # ours, not of the input
-        messages: Iterable[Reduced | Marker] = [message for _, message in detected.messages]
+        messages: Iterable[Reduced | Marker | Forgetting] = [message for _, message in detected.messages]
         self.outcomes.signals += [m.row for m in messages if isinstance(m, Reduced) and isinstance(m.row, Signal)]
         revisions = self.correlate.read(messages)
         self.outcomes.revisions += revisions

@@ -1,4 +1,5 @@
-"""What detect tells correlate: Signal, Action, Fact, Usage, Heard, markers that close a pane; and the gap record.
+"""What detect tells correlate: Signal, Action, Fact, Usage, Heard, markers that close a pane, and that it forgot what
+was; and the gap record.
 
 One dataclass for each internal record of `signals.v1`; the fields are those of `schemas/avro`, held equal by a test.
 Times are microseconds UTC.
@@ -162,6 +163,15 @@ class Gap:
     pane: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgetting:
+    """A source begins anew at `pane`, with nothing remembered of what was before: its log begins at `offset` now."""
+
+    source: str
+    pane: int
+    offset: int
+
+
 Row = Signal | Action | Fact | Usage | Heard
 
 
@@ -175,7 +185,7 @@ class Reduced:
     row: Row
 
 
-RECORDS: dict[str, type[Row] | type[Marker] | type[Gap]] = {
+RECORDS: dict[str, type[Row] | type[Marker] | type[Gap] | type[Forgetting]] = {
     "signal": Signal,
     "action": Action,
     "fact": Fact,
@@ -183,6 +193,7 @@ RECORDS: dict[str, type[Row] | type[Marker] | type[Gap]] = {
     "heard": Heard,
     "marker": Marker,
     "gap": Gap,
+    "forgetting": Forgetting,
 }
 
 

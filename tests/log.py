@@ -17,7 +17,7 @@ from schemas.codecs.blocks import decode_batch
 from schemas.codecs.single import decode_record, encode_event, encode_record
 from schemas.events import EVENTS, RECORD_TOPICS, TOPIC_RECORDS
 from schemas.incidents import Incident
-from schemas.signals import Gap, Marker, Reduced
+from schemas.signals import Forgetting, Gap, Marker, Reduced
 from schemas.times import parse_time
 from schemas.topics import source_name
 from schemas.watches import Watched
@@ -109,7 +109,7 @@ def _detect(
     limits: Limits | None,
     signal_partitions: int,
     restarts: float,
-) -> list[tuple[int, Reduced | Marker | Gap]]:
+) -> list[tuple[int, Reduced | Marker | Gap | Forgetting]]:
     def begin() -> DetectOperator:
         return DetectOperator(topic, number, f"run-{draw.random()}", signal_partitions, limits, RULES)
 

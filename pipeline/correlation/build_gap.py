@@ -42,21 +42,26 @@ def ended(gap: Incident, source: str, since: int | None, now: int, revision: int
 
 
 def forgotten(
-    tenant: str, offset: int, begins: int, until: int, now: int, revision: int, rule_version: str
+    tenant: str, source: str, log: str, offset: int, begins: int, until: int, now: int, revision: int, rule_version: str
 ) -> Incident:
-    """Nothing is remembered from before `begins`, and that matters for what begins before `until`."""
+    """Nothing is remembered from before `begins`, and that matters for what begins before `until`.
+
+    source: whose memory it was: `memory` for all of correlate, or a partition that detect reads. log: what it reads.
+    """
+    is_own = source == "memory"
+    stage, subject = ("correlate", "what was") if is_own else ("detect", f"what {source} told")
     return _gap(
         tenant,
-        "memory",
+        source if is_own else f"memory of {source}",
         begins,
         title=(
-            f"what was before {_clock(begins)} is not remembered:"
+            f"{subject} before {_clock(begins)} is not remembered:"
             f" verdicts on what began by {_clock(until)} are provisional"
         ),
         started_at=begins,
         now=now,
         summary=(
-            f"A worker of correlate had no snapshot it could use, and signals.v1 begins at offset {offset}: who did"
+            f"A worker of {stage} had no snapshot it could use, and {log} begins at offset {offset}: who did"
             f" what before {_clock(begins)} is not known. What began before {_clock(until)} stays marked provisional,"
             " because its cause may lie further back, and holds no agent. The worker's log says why the snapshot was"
             " left aside."

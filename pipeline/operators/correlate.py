@@ -7,8 +7,9 @@ Three kinds of revisions come out, all decided by the log alone:
 - telemetry gaps: one for each silent source and each tenant. Every tenant seen so far is told, because the silent
   partition may hold anyone's events (keys are hashed): the verdicts of none of them are sure.
 
-Where nothing is remembered and the log begins later (no snapshot can be used, old records are deleted), every tenant is
-told so by a telemetry gap, and firm incidents whose causes may lie before the beginning stay marked provisional.
+Where nothing is remembered and the log begins later (no snapshot can be used, old records are deleted), here or in a
+worker of detect, every tenant is told so by a telemetry gap, and firm incidents whose causes may lie before the
+beginning stay marked provisional (forgotten.py).
 """
 
 from collections import defaultdict
@@ -22,11 +23,11 @@ from pipeline.core.panes import NEVER, TimeRules
 from pipeline.core.spent import Spent
 from pipeline.correlation import build_gap
 from pipeline.correlation.board import Board, Posting
-from pipeline.operators.beginning import Forgotten
+from pipeline.operators.forgotten import LostMemories
 from pipeline.operators.tenants import FOLLOWS, Tenants, revision_number
 from schemas.errors import ConfigurationError
 from schemas.incidents import Incident
-from schemas.signals import Fact, Gap, Marker, Reduced, Row
+from schemas.signals import Fact, Forgetting, Gap, Marker, Reduced, Row
 from schemas.times import MICROS
 from schemas.topics import EVENTS, TRACES
 from schemas.watches import Watched
@@ -92,12 +93,12 @@ class CorrelateOperator:
         self._boards: dict[str, Board] = {}
         self._postings: list[Posting] = []
         self._has_begun = False
-        self._forgotten: Forgotten | None = None
+        self._lost = LostMemories()
 
     def starts_at(self, offset: int) -> None:
         """Say where the next messages lie. Where nothing was read or restored before, what is left out is forgotten."""
         if offset > 0 and not self._has_begun:
-            self._forgotten = Forgotten(offset)
+            self._lost.lose_own(offset)
         self._has_begun = True
 
     @property
@@ -131,7 +132,7 @@ class CorrelateOperator:
             "stands_at": self._stands_at,
             "step": self._step,
             "boards": self._boards,
-            "forgotten": self._forgotten,
+            "forgotten": self._lost.saved(),
         }
 
     def restore(self, saved: Any) -> None:
@@ -145,7 +146,8 @@ class CorrelateOperator:
         self._furthest, self._ahead, self._silences = saved["furthest"], saved["ahead"], saved["silences"]
         self._stands_at, self._step = saved["stands_at"], saved["step"]
         self._boards = saved["boards"]
-        self._forgotten, self._has_begun = saved["forgotten"], True
+        self._lost.restore(saved["forgotten"])
+        self._has_begun = True
 
     def use(self, limits: Limits) -> None:
         """Go by these limits: of what was judged already they must say the same."""
@@ -156,18 +158,22 @@ class CorrelateOperator:
             if tenants is not None:
                 tenants.use(limits)
 
-    def read(self, messages: Iterable[Reduced | Marker | Gap]) -> list[Incident]:
+    def read(self, messages: Iterable[Reduced | Marker | Gap | Forgetting]) -> list[Incident]:
         """Take messages in log order; return the revisions they lead to."""
         out: list[Incident] = []
         for message in messages:
+            if isinstance(message, Forgetting):
+                self._lost.take(message, self._end_of(message.source))
+                continue
             panes = self._merge.take(message)
-            self._find_beginning()
+            if self._merge.applied > NEVER:
+                self._lost.find_beginning(self._newest_end)
             for pane, rows in panes:
                 said = self._number(self._firm.apply(pane, rows))
                 self._post(pane, rows, said)
                 out += said
             # while no source is silent, what is over by time can wait for the end of the batch: its number is the same
-            is_followed = self._merge.silent or self._silences or self._ahead or self._is_young
+            is_followed = self._merge.silent or self._silences or self._ahead or self._lost.is_young
             if is_followed and not isinstance(message, Reduced):
                 out += self._over() + self._follow()
         return out + self._over()
@@ -205,29 +211,13 @@ class CorrelateOperator:
             board = self._boards.setdefault(tenant, Board())
             self._postings += board.apply(now, facts[tenant], incidents[tenant])
 
-    @property
-    def _is_young(self) -> bool:
-        """Whether causes may lie before what is remembered."""
-        return self._forgotten is not None and not self._forgotten.is_over
-
-    def _find_beginning(self) -> None:
-        forgotten = self._forgotten
-        if forgotten is not None and forgotten.begins is None and self._merge.applied > NEVER:
-            forgotten.begins = self._newest_end
-
-    def _tell_of_forgotten(self, number: int) -> list[Incident]:
-        if self._forgotten is None:
-            return []
-        passed = self._stands_at + self.rules.pane
-        return self._forgotten.tell(self._firm.names, passed, self._newest_end, number, self.limits)
-
     def _number(self, found: Iterable[tuple[int, Incident]]) -> list[Incident]:
         """Firm revisions, numbered by the pane in which it happened or was over."""
         out = []
         for step, incident in found:
             number = revision_number(self.rules.pane_of(incident.updated_at - 1), step)
-            is_unsure = self._forgotten is not None and incident.started_at < self._forgotten.until
-            numbered = incident.model_copy(update={"revision": number, "provisional": is_unsure})
+            update = {"revision": number, "provisional": self._lost.is_unsure(incident)}
+            numbered = incident.model_copy(update=update)
             if incident.incident_id in self._ahead:
                 self._ahead[incident.incident_id].firm = numbered
             out.append(numbered)
@@ -244,6 +234,10 @@ class CorrelateOperator:
             out += found
             self._step += bool(found)
         return out
+
+    def _tell_of_forgotten(self, number: int) -> list[Incident]:
+        stands_at, now = self._stands_at + self.rules.pane, self._newest_end
+        return self._lost.tell(self._firm.names, stands_at, now, number, self.limits.in_force(now).rule_version)
 
     def _confirm(self, number: int) -> list[Incident]:
         """The firm state has passed what was provisional: say again what it says, or withdraw."""
@@ -303,6 +297,11 @@ class CorrelateOperator:
             return None
         ahead.said = incident
         return incident
+
+    def _end_of(self, source: str) -> int:
+        """End of the newest pane that a source has closed; NEVER where it has closed none."""
+        last = self._merge.closed.get(source, NEVER)  # the marker of an unknown one is refused
+        return NEVER if last == NEVER else last + self.rules.pane
 
     @property
     def _newest_end(self) -> int:

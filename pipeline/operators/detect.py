@@ -39,7 +39,7 @@ from pipeline.detectors import (
 from schemas.codecs import Decoded
 from schemas.errors import Outcome
 from schemas.events import TOPIC_RECORDS
-from schemas.signals import Marker, Reduced, Row, stable_hash
+from schemas.signals import Forgetting, Marker, Reduced, Row, stable_hash
 from schemas.times import MINUTE
 from schemas.topics import source_name
 from sinks.redaction import redact_rows
@@ -78,7 +78,7 @@ MINUTE_OF_RECORDS = (
 class Detected:
     """messages: (partition of `signals.v1`, message), in the order they must be written. counts: the five outcomes."""
 
-    messages: list[tuple[int, Reduced | Marker]]
+    messages: list[tuple[int, Reduced | Marker | Forgetting]]
     counts: Counter[Outcome]
 
 
@@ -112,11 +112,13 @@ class DetectOperator:
         self.newest_event = NEVER  # event time of the newest row that is not far ahead
         self.clock_ahead: int | None = None  # the most by which a row of the newest batch is ahead of its append time
         self._whole_from: int | None = None  # panes before this are not whole (cold start in the middle of a log)
+        self._forgetting: Forgetting | None = None  # to be said before anything else
 
     def starts_at(self, offset: int, ingest_time: int) -> None:
-        """Say where reading begins. In the middle of a log the first minute is not whole and says nothing."""
+        """Say where reading begins. In the middle of a log the first minute is not whole and says nothing but that."""
         if offset > 0:
             self._whole_from = self.rules.pane_of(ingest_time + MINUTE_OF_RECORDS - 1) + self.rules.pane
+            self._forgetting = Forgetting(source=self.source, pane=self._whole_from, offset=offset)
 
     def saved(self) -> Any:
         """The whole state but the run, for a snapshot (pipeline/operators/state.py makes bytes of it)."""
@@ -158,7 +160,12 @@ class DetectOperator:
         counts = self._count(judged, decoded)
         closed = self.panes.read(judged)
         messages = self._messages(closed) if closed.upto > NEVER else []
-        return Detected(messages, counts)
+        return Detected([*self._forgot(), *messages], counts)
+
+    def _forgot(self) -> list[tuple[int, Forgetting]]:
+        """What every partition is told once, before the rest: a worker that dies on the way begins so again."""
+        said, self._forgetting = self._forgetting, None
+        return [] if said is None else [(number, said) for number in range(self.signal_partitions)]
 
     def _count(self, judged: Judged, decoded: Decoded) -> Counter[Outcome]:
         late = int(judged.late.sum())

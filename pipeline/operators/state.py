@@ -38,12 +38,12 @@ from pipeline.detectors.stuck_tool import Times
 from pipeline.detectors.token_spike import Spending
 from pipeline.detectors.unmatched_change import Shown
 from pipeline.detectors.version_regression import Version, Versions
-from pipeline.operators.beginning import Forgotten
 from pipeline.operators.correlate import Ahead, Silence
+from pipeline.operators.forgotten import Forgotten
 from schemas.incidents import Evidence, Incident, Transition
 from schemas.signals import Action, Fact, Heard, Signal, Usage
 
-FORMAT = 14  # grows with every change of what is saved
+FORMAT = 15  # grows with every change of what is saved
 CLASSES: dict[str, type[Any]] = {
     cls.__name__: cls
     for cls in (

@@ -33,7 +33,7 @@ from schemas.codecs.blocks import decode_batch
 from schemas.codecs.single import encode_record
 from schemas.errors import Outcome
 from schemas.events import TOPIC_RECORDS
-from schemas.signals import Marker
+from schemas.signals import Reduced
 from schemas.times import MICROS
 from schemas.topics import DEAD_LETTERS, INPUTS, SIGNALS, source_name
 from sinks.dead_letters import dead_letter_message
@@ -148,7 +148,7 @@ class Detect(SavingStage[Partition]):
             Outgoing(
                 SIGNALS.name,
                 encode_record(message),
-                None if isinstance(message, Marker) else message.row.tenant.encode(),
+                message.row.tenant.encode() if isinstance(message, Reduced) else None,
                 number,
             )
             for number, message in detected.messages

@@ -29,7 +29,7 @@ from schemas.errors import Reason
 from schemas.events import AgentSpan, ClusterEvent, MetricPoint
 from schemas.incidents import NESTED_FIELDS, Incident
 from schemas.registry import HEADER_BYTES, Schema
-from schemas.signals import RECORDS, Gap, Marker, Reduced, Row, compact_json
+from schemas.signals import RECORDS, Forgetting, Gap, Marker, Reduced, Row, compact_json
 
 NAMES = {kind: name for name, kind in RECORDS.items()}
 
@@ -161,7 +161,7 @@ def encode_event(event: AgentSpan | MetricPoint | ClusterEvent) -> bytes:
     return encode(event.record, event.__dict__)
 
 
-def encode_record(obj: Row | Marker | Gap | Reduced) -> bytes:
+def encode_record(obj: Row | Marker | Gap | Forgetting | Reduced) -> bytes:
     """The message of one internal record; a Reduced holds its row in the same encoding."""
     if isinstance(obj, Reduced):
         return writer(registry.newest("reduced_row"))((obj.source, obj.pane, obj.run, encode_record(obj.row)))
@@ -176,13 +176,15 @@ def _written(name: str) -> tuple[Schema, Callable[[Any], Iterable[Any]]]:
     return schema, attrgetter(*(field.name for field in schema.fields))
 
 
-def decode_record(data: bytes) -> Reduced | Marker | Gap:
-    """What stands on signals.v1: a row with its source, pane and run, a marker or a gap. Raises UnreadableError."""
+def decode_record(data: bytes) -> Reduced | Marker | Gap | Forgetting:
+    """What stands on signals.v1: a row with its source, pane and run, or what is no row. Raises UnreadableError."""
     name, value = decode(data)
     if name == "marker":
         return Marker(**value)
     if name == "gap":
         return Gap(**value)
+    if name == "forgetting":
+        return Forgetting(**value)
     row = _row(_row_bytes(name, value))
     return Reduced(**value, row=row)
 
@@ -212,9 +214,9 @@ def _row_bytes(name: str, value: dict[str, Any]) -> bytes:
 def _row(data: bytes) -> Row:
     name, row = decode(data)
     kind = RECORDS.get(name)
-    if kind is None or kind is Marker or kind is Gap:
+    if kind is None or kind in (Marker, Gap, Forgetting):
         raise UnreadableError(Reason.WRONG_TYPE, f"a {name} inside a reduced_row")
-    return kind(**row)  # type: ignore[return-value]  # Marker and Gap are ruled out above
+    return kind(**row)  # type: ignore[return-value]  # those that are no rows are ruled out above
 
 
 def encode_incident(incident: Incident) -> bytes:

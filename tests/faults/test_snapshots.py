@@ -17,7 +17,7 @@ from pipeline.stages.read_back import read_partitions
 from schemas.codecs import TICK
 from schemas.codecs.single import decode_incident, decode_record, encode_record
 from schemas.incidents import Incident
-from schemas.signals import Marker, Reduced, Signal
+from schemas.signals import Forgetting, Marker, Reduced, Signal
 from schemas.times import MINUTE
 from schemas.topics import INCIDENTS, SIGNALS, SNAPSHOTS, TRACES, source_name
 from tests.builders import T0, at
@@ -45,7 +45,7 @@ def delete_snapshots(kafka: FaultyBroker, task: str) -> int:
 
 
 @pytest.mark.fault("F26")
-async def test_without_a_snapshot_and_without_the_beginning_of_the_log_the_first_minute_says_nothing(
+async def test_without_a_snapshot_and_without_the_beginning_of_the_log_the_first_minute_says_only_that_it_forgot(
     kafka: FaultyBroker, settings: Settings, started: Start
 ) -> None:
     for number in range(60):  # an event every 5 s, five minutes
@@ -74,16 +74,22 @@ async def test_without_a_snapshot_and_without_the_beginning_of_the_log_the_first
     ]
     mine = [m.pane for m in said if isinstance(m, Marker | Reduced) and m.source == source_name(TRACES.name, 0)]
     assert min(mine) >= at(5 * DELETED_BEFORE) + MINUTE
+    source = source_name(TRACES.name, 0)
+    told = Forgetting(source=source, pane=min(mine), offset=DELETED_BEFORE)
+    assert [m for m in said if isinstance(m, Forgetting) and m.source == source] == [told] * SIGNALS.partitions
+    for number in range(SIGNALS.partitions):  # before anything else of its run
+        first_said = decode_record(kafka.records(SIGNALS.name, number)[sent_before[number]][0] or b"")
+        assert first_said == told
 
 
-def symptom(number: int) -> Signal:
+def symptom(number: int, scope: str = "prod/shop") -> Signal:
     """A pod that does not come up, in this pane."""
     at_pane = T0 + number * PANE
     cited = {"type": "signal", "topic": "t", "partition": 0, "offset": 0, "event_id": "x", "event_time": at_pane}
     shown = {"references": [{**cited, "resource": None, "shows": "x"}], "is_strong": True, "reason": "BackOff"}
     return Signal(
         signal_id="x", type="symptom.kubernetes", tenant="acme", window_start=at_pane, window_end=at_pane + PANE,
-        detected_at=at_pane + PANE, scope="prod/shop", resource="prod/shop/pod/web-0", evidence=json.dumps(shown),
+        detected_at=at_pane + PANE, scope=scope, resource=f"{scope}/pod/web-0", evidence=json.dumps(shown),
     )  # fmt: skip
 
 
@@ -105,6 +111,31 @@ def said(kafka: FaultyBroker) -> list[Incident]:
         for number in range(INCIDENTS.partitions)
         for value, _ in kafka.records(INCIDENTS.name, number)
         if value is not None
+    ]
+
+
+@pytest.mark.fault("F26")
+async def test_what_correlate_says_after_detect_forgot_is_marked_provisional(
+    kafka: FaultyBroker, settings: Settings, started: Start
+) -> None:
+    errors: list[StageError] = []
+    write_panes(kafka)
+    forgot = Forgetting(source=SOURCES[1], pane=T0 + 14 * PANE, offset=DELETED_BEFORE)
+    row = Reduced(SOURCES[0], T0 + 14 * PANE, "a", symptom(14, "prod/pay"))
+    markers = [
+        Marker(source=source, pane=T0 + 14 * PANE, run="a", rows=1 if source == SOURCES[0] else 0) for source in SOURCES
+    ]
+    kafka.produce(SIGNALS.name, [encode_record(message) for message in (forgot, row, *markers)], stamp=T0 // 1000)
+    stage = Correlate(settings, errors.append, limits=Limits(), rules=TimeRules(), now=lambda: T0)
+    await started(stage)
+    end = 2 * len(SOURCES) + 1 + len(SOURCES) + 2
+    await until(lambda: stage.consumer.frontiers().get((SIGNALS.name, 0)) == end)
+    assert await stage.stop()
+    assert errors == []
+    assert [(one.kind, one.scope, one.provisional) for one in said(kafka)] == [
+        ("infrastructure_failure", "prod/shop", False),
+        ("infrastructure_failure", "prod/pay", True),
+        ("telemetry_gap", None, False),
     ]
 
 

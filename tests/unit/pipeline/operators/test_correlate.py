@@ -20,7 +20,7 @@ from pipeline.operators.correlate import CorrelateOperator
 from pipeline.operators.tenants import FOLLOWS, HAPPENED, LAST_STEP, OVER, revision_number
 from schemas.errors import ConfigurationError
 from schemas.incidents import Incident
-from schemas.signals import Action, Fact, Gap, Marker, Reduced, Row, Signal, Usage
+from schemas.signals import Action, Fact, Forgetting, Gap, Marker, Reduced, Row, Signal, Usage
 from schemas.times import LATEST, MICROS, MINUTE
 from schemas.usage import COLUMNS, KEY, SUMS, usage_of
 from tests.builders import T0, at, span
@@ -29,7 +29,7 @@ from tests.scenario import SETTLE, replay
 PANE = 5 * MICROS
 SOURCES = ("agent.traces.v1/0", "agent.traces.v1/1", "cluster.events.v1/0")
 TRACES, OTHER, EVENTS = SOURCES
-Messages = list[Reduced | Marker | Gap]
+Messages = list[Reduced | Marker | Gap | Forgetting]
 
 
 def pane(number: int) -> int:
@@ -333,6 +333,71 @@ def test_with_its_memory_lost_it_says_so_to_every_tenant_and_of_what_may_have_an
     found = read([*all_closed(after, but=EVENTS), *closed(EVENTS, after, symptom(after, "z", "prod/c/pod/d-0"))])
     assert [(failure.status, failure.provisional) for failure in failures(found)] == [("open", False)]
     assert of_kind(found, "telemetry_gap") == []
+
+
+@pytest.mark.fault("F26")
+@pytest.mark.parametrize("at_once", [True, False])
+def test_what_detect_forgot_is_told_to_every_tenant_and_what_may_hang_on_it_stays_provisional(at_once: bool) -> None:
+    operator = CorrelateOperator(SOURCES)
+
+    def read(messages: Messages) -> list[Incident]:
+        nonlocal operator
+        found = operator.read(messages) if at_once else [one for m in messages for one in operator.read([m])]
+        operator = again_from_its_state(operator)
+        return found
+
+    def strong(number: int, where: str) -> Messages:
+        return [
+            *all_closed(number, but=EVENTS),
+            *closed(EVENTS, number, symptom(number, where, f"prod/{where}/pod/p-0")),
+        ]
+
+    def status(found: list[Incident]) -> list[tuple[str, bool]]:
+        return [(failure.status, failure.provisional) for failure in failures(found)]
+
+    assert status(read([*all_closed(0), *strong(1, "known")])) == [("open", False)]
+    whole_from = 14  # it forgot after pane 1, and its first minute is not whole
+    forgot = Forgetting(source=TRACES, pane=pane(whole_from), offset=30)
+    assert read([forgot, forgot]) == []  # a worker died before it had saved anything, and the next one says the same
+    found = read(strong(whole_from, "next"))
+    assert status(found) == [("open", True)]
+    (told,) = of_kind(found, "telemetry_gap")
+    assert told.title == (
+        "what agent.traces.v1/0 told before 14:01:10 is not remembered: verdicts on what began by 15:01:10 are provisional"
+    )
+    assert "A worker of detect had no snapshot it could use, and agent.traces.v1/0 begins at offset 30" in told.summary
+    found = read(all_closed(80))  # what was open before it forgot ends by what it says now
+    assert status(found) == [("resolved", True), ("resolved", True)]
+    last = whole_from + 60 * MINUTE // PANE - 1
+    assert of_kind(read(all_closed(last - 1)), "telemetry_gap") == []
+    found = read(strong(last, "last"))
+    assert status(found) == [("open", True)]
+    (over,) = of_kind(found, "telemetry_gap")
+    assert (over.incident_id, over.status, over.resolved_at) == (told.incident_id, "resolved", pane(last + 1))
+    assert status(read(strong(last + 1, "after"))) == [("open", False)]
+    assert operator.read([forgot]) == []
+    assert status(operator.read(strong(last + 2, "later"))) == [("open", False)]
+
+
+def test_what_detect_forgot_long_before_what_it_has_told_is_no_loss() -> None:
+    operator = CorrelateOperator(SOURCES)
+    operator.read(all_closed(60 * MINUTE // PANE))
+    operator.read([Forgetting(source=TRACES, pane=pane(0), offset=30)])
+    number = 60 * MINUTE // PANE + 1
+    found = operator.read([*all_closed(number, but=EVENTS), *closed(EVENTS, number, symptom(number, "x"))])
+    assert [(incident.kind, incident.provisional) for incident in found] == [("infrastructure_failure", False)]
+
+
+def test_a_source_that_forgets_again_while_it_matters_is_told_of_for_longer() -> None:
+    operator = CorrelateOperator(SOURCES)
+    operator.read([*all_closed(0, but=EVENTS), *closed(EVENTS, 0, deploy(0, "d"))])
+    operator.read([Forgetting(source=TRACES, pane=pane(1), offset=30)])
+    (told,) = operator.read(all_closed(1))
+    operator.read([Forgetting(source=TRACES, pane=pane(100), offset=60)])
+    hour = 60 * MINUTE // PANE
+    assert operator.read(all_closed(hour + 98)) == []
+    (over,) = operator.read(all_closed(hour + 99))
+    assert (over.incident_id, over.status, over.resolved_at) == (told.incident_id, "resolved", pane(hour + 100))
 
 
 def test_from_the_beginning_of_the_log_and_from_a_snapshot_nothing_is_forgotten() -> None:
