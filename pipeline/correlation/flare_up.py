@@ -1,15 +1,17 @@
 """A later flare-up of an incident: the same problem again, or another one? Pure.
 
 Symptoms near to an open incident belong to it. When they begin anew after a pause, though, something else may have
-happened in between: where a change of that time explains the new symptoms clearly, and is neither of what the incident
-was put down to nor of the session that did it, they are another incident, which follows this one. An incident that
-took it all in could name one cause only, the first.
+happened in between: where a change of that time is as likely as not to explain the new symptoms, and is neither of
+what the incident was put down to nor of the session that did it, they are another incident, which follows this one.
+That is less than a verdict needs: incidents told apart for nothing are still linked, and of one that took it all in
+only one cause could be named, the first.
 """
 
 from collections.abc import Sequence
 
 from pipeline.correlation import candidates
-from pipeline.correlation.attribution import judge
+from pipeline.correlation.attribution import AHEAD, NOTHING_SEEN
+from pipeline.correlation.candidates import Cause
 from pipeline.correlation.case import spacing_of
 from pipeline.correlation.factors import Effect
 from pipeline.correlation.topology import Topology
@@ -17,6 +19,7 @@ from schemas.incidents import Incident
 from schemas.signals import Action, Fact, Signal
 
 BLAMED = ("agent", "change", "shared")
+LIKELY = 0.85  # times as likely as nothing we saw
 
 
 def has_own_cause(
@@ -39,11 +42,17 @@ def has_own_cause(
         [change for change in changes if candidates.took_effect(change) > since],
         topology,
     )
-    responsible = judge(causes, node_failed_first=False).responsible
-    if not responsible or before is None or before.attribution.verdict not in BLAMED:
-        return bool(responsible)
+    cause = _likely(causes)
+    if cause is None or before is None or before.attribution.verdict not in BLAMED:
+        return cause is not None
     known = before.attribution.ranked[0]
-    return not any(
-        cause.resource == known.resource or (known.session_id and cause.by == f"session {known.session_id}")
-        for cause in responsible
-    )
+    return cause.resource != known.resource and not (known.session_id and cause.by == f"session {known.session_id}")
+
+
+def _likely(causes: Sequence[Cause]) -> Cause | None:
+    """The strongest one, if it is about as likely as nothing we saw and clearly ahead of changes of other things."""
+    if not causes or causes[0].weight < LIKELY * NOTHING_SEEN or causes[0].verdict == "undetermined":
+        return None
+    first = causes[0]
+    rival = next((cause for cause in causes if cause.by != first.by and cause.resource != first.resource), None)
+    return first if rival is None or first.weight >= AHEAD * rival.weight else None
