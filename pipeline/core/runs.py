@@ -7,7 +7,6 @@ from pipeline.core.evidence import span_reference
 from pipeline.core.limits import Limits
 from pipeline.core.loops import Found, Totals, signal_of
 from pipeline.core.sameness import Call, call_of
-from schemas.arguments import call_in_words
 from schemas.resources import name_of
 from schemas.signals import Signal
 from schemas.times import format_span
@@ -50,7 +49,7 @@ class Seen:
             "partition": partition, "offset": self.offset, "span_id": self.span_id, "event_time": self.end,
             "tool_name": tool, "target": target,
         }  # fmt: skip
-        return span_reference(row, call_in_words(shows, target))
+        return span_reference(row, shows)
 
 
 @dataclass(slots=True)

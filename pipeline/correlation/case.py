@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pipeline.core.series import POINTS
 from pipeline.correlation.topology import Topology
+from schemas.arguments import call_in_words
 from schemas.incidents import Evidence, Transition
 from schemas.resources import kind_of, name_of
 from schemas.signals import Signal, stable_hash
@@ -214,11 +215,15 @@ def spacing_of(signal: Signal) -> int:
 
 
 def add_evidence(case: Case, signal: Signal) -> None:
-    """Keep references, bounded: of one resource and kind of signal the first and the newest stay."""
+    """Keep references, bounded: of one resource and kind of signal the first and the newest stay.
+
+    A call is told in words from here on, not sooner: what redacts a signal knows secrets by their names in the JSON.
+    """
     details = signal.details
     about = details.get("reason") or details.get("metric")
     over = "/over" if details.get("is_over") else ""
-    for number, item in enumerate(details.get("references", ())):
+    for number, told in enumerate(details.get("references", ())):
+        item = told | {"shows": call_in_words(told["shows"], told.get("resource"))}
         subject = item.get("resource") or signal.session_id or ""
         kind = f"{signal.type}/{about or number}{over}"
         key = (subject, kind, "first")
