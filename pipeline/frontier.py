@@ -127,10 +127,15 @@ class Frontier:
         self.in_flight = 0  # bytes handed out and not confirmed
         self._open: dict[int, _Handed] = {}  # by where it begins, in offset order
 
-    def hand_out(self, end: int, size: int) -> int:
-        """Note records that end before `end`; returns where they begin. Raises ValueError if it goes backwards."""
+    def hand_out(self, end: int, size: int, first: int | None = None) -> int:
+        """Note records that end before `end`, of which `first` is the first; returns where they begin.
+
+        Raises ValueError if it goes backwards, also where records that were read before come with new ones.
+        """
         if end <= self.read_to:
             raise ValueError(f"records end at offset {end}, but {self.read_to} was already read")
+        if first is not None and first < self.read_to:
+            raise ValueError(f"records begin at offset {first}, but what is before {self.read_to} was already read")
         begin, self.read_to = self.read_to, end
         self._open[begin] = _Handed(end, size)
         self.in_flight += size

@@ -255,7 +255,7 @@ class BatchConsumer(driver.Consumer):
                     continue
                 end = records[-1].offset + 1
                 size = records.size
-                begin = frontier.hand_out(end, size)
+                begin = frontier.hand_out(end, size, records[0].offset)
                 elements[tp] = [
                     Element(
                         topic=tp.topic,

@@ -68,6 +68,9 @@ def test_records_are_confirmed_only_once_and_read_only_forwards() -> None:
         frontier.confirm(3, 4)
     with pytest.raises(ValueError, match="already read"):
         frontier.hand_out(4, 1)
+    with pytest.raises(ValueError, match="already read"):
+        frontier.hand_out(9, 1, first=3)  # with new ones behind
+    assert frontier.hand_out(9, 1, first=6) == 4  # the broker left some out
 
 
 @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=20), data=st.data())
