@@ -4,6 +4,9 @@ verdicts. Pure."""
 from schemas.incidents import Attribution, Incident
 from schemas.signals import stable_hash
 from schemas.times import format_time
+from schemas.topics import SIGNALS
+
+OWN = "memory"  # of correlate; the memory of a worker of detect is named by its source, as in markers
 
 
 def begun(tenant: str, source: str, since: int | None, now: int, revision: int, rule_version: str) -> Incident:
@@ -42,14 +45,16 @@ def ended(gap: Incident, source: str, since: int | None, now: int, revision: int
 
 
 def forgotten(
-    tenant: str, source: str, log: str, offset: int, begins: int, until: int, now: int, revision: int, rule_version: str
+    tenant: str, source: str, offset: int, begins: int, until: int, now: int, revision: int, rule_version: str
 ) -> Incident:
     """Nothing is remembered from before `begins`, and that matters for what begins before `until`.
 
-    source: whose memory it was: `memory` for all of correlate, or a partition that detect reads. log: what it reads.
+    source: whose memory it was: OWN for all of correlate, or a partition that detect reads.
     """
-    is_own = source == "memory"
-    stage, subject = ("correlate", "what was") if is_own else ("detect", f"what {source} told")
+    is_own = source == OWN
+    stage, log, subject = (
+        ("correlate", SIGNALS.name, "what was") if is_own else ("detect", source, f"what {source} told")
+    )
     return _gap(
         tenant,
         source if is_own else f"memory of {source}",

@@ -10,12 +10,10 @@ from dataclasses import dataclass, field
 
 from pipeline.core.panes import NEVER
 from pipeline.correlation import build_gap
+from pipeline.correlation.build_gap import OWN
 from pipeline.correlation.candidates import LOOK_BACK
 from schemas.incidents import Incident
 from schemas.signals import Forgetting
-from schemas.topics import SIGNALS
-
-OWN = "memory"  # of correlate; a source is named as in its markers
 
 
 @dataclass(slots=True)
@@ -100,11 +98,8 @@ class LostMemories:
                 lost.is_over, told, lost.told = True, lost.told, {}
                 out += [build_gap.outlived(begun, lost.begins, lost.until, number) for begun in told.values()]
                 continue
-            log = SIGNALS.name if source == OWN else source
             new = {
-                tenant: build_gap.forgotten(
-                    tenant, source, log, lost.offset, lost.begins, lost.until, now, number, version
-                )
+                tenant: build_gap.forgotten(tenant, source, lost.offset, lost.begins, lost.until, now, number, version)
                 for tenant in sorted(set(tenants) - lost.told.keys())
             }
             lost.told |= new

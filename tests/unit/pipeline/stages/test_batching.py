@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import polars as pl
@@ -19,6 +21,7 @@ class Sink:
 
     def __init__(self) -> None:
         self.written: list[list[int]] = []
+        self.let_go = threading.Event()  # of what is held
 
     def write(self, table: str, frame: pl.DataFrame, token: str) -> list[Any]:
         self.written.append(frame["n"].to_list())
@@ -27,10 +30,6 @@ class Sink:
 
 class HeldSink(Sink):
     """Writes of the number 1 wait until they are let go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.let_go = threading.Event()
 
     def write(self, table: str, frame: pl.DataFrame, token: str) -> list[Any]:
         if frame["n"][0] == 1 and not self.let_go.wait(30):
@@ -83,11 +82,20 @@ def element(topic: str, at: int) -> Element:
     return Element(topic, 0, [Message(at)], at, at + 1, 1, 0, 1)
 
 
-async def test_the_first_rows_are_written_at_once_and_later_ones_when_their_gap_is_over() -> None:
-    sink = Sink()
-    stage = Numbers(Settings(), lambda error: None, writer=sink)
+@asynccontextmanager
+async def running(kind: type[Numbers], sink: Sink) -> AsyncIterator[Numbers]:
+    stage = kind(Settings(), lambda error: None, writer=sink)
     await stage.open()
     try:
+        yield stage
+    finally:
+        sink.let_go.set()
+        await stage.stop(grace=0)
+
+
+async def test_the_first_rows_are_written_at_once_and_later_ones_when_their_gap_is_over() -> None:
+    sink = Sink()
+    async with running(Numbers, sink) as stage:
         first = await stage.take(element("later", 1))
         assert first is not None
         await asyncio.wait_for(first, 10)
@@ -99,15 +107,11 @@ async def test_the_first_rows_are_written_at_once_and_later_ones_when_their_gap_
         assert soon is not None
         await asyncio.wait_for(asyncio.gather(second, third, soon), 10)
         assert sink.written == [[1], [4], [2, 3]]
-    finally:
-        await stage.stop(grace=0)
 
 
 async def test_what_is_wanted_soon_is_not_behind_a_write_that_takes_long() -> None:
     sink = HeldSink()
-    stage = Numbers(Settings(), lambda error: None, writer=sink)
-    await stage.open()
-    try:
+    async with running(Numbers, sink) as stage:
         slow, soon = await stage.take(element("slow", 1)), await stage.take(element("soon", 2))
         assert isinstance(slow, asyncio.Future)
         assert soon is not None
@@ -115,22 +119,15 @@ async def test_what_is_wanted_soon_is_not_behind_a_write_that_takes_long() -> No
         assert (sink.written, slow.done()) == ([[2]], False)
         sink.let_go.set()
         await asyncio.wait_for(slow, 10)
-    finally:
-        sink.let_go.set()
-        await stage.stop(grace=0)
 
 
 async def test_the_tables_of_a_write_are_written_at_once() -> None:
     sink = MeetingSink()
-    stage = Twice(Settings(), lambda error: None, writer=sink)
-    await stage.open()
-    try:
+    async with running(Twice, sink) as stage:
         both = await stage.take(element("soon", 1))
         assert both is not None
         await asyncio.wait_for(both, 30)
         assert sink.written == [[1], [1]]
-    finally:
-        await stage.stop(grace=0)
 
 
 async def test_a_stop_without_grace_ends_the_flush_that_was_told_to_finish_a_moment_before() -> None:
