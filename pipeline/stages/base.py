@@ -234,8 +234,7 @@ class Stage(ABC, Generic[Memory]):
         except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # polars panics are no Exception
-            self._count(element.topic, Outcome.FAILED, len(element.records))
-            self.failed(error, f"{element.topic}/{element.partition} at offset {element.begin}")
+            self.failed_at(element, error)
             await _until_cancelled()
         finally:
             self._idle.set()
@@ -293,6 +292,11 @@ class Stage(ABC, Generic[Memory]):
         if self.error is None and self.consumer.confirm(element):
             self.progress.confirmed += 1
             end_here(f"{self.name}.acknowledged")
+
+    def failed_at(self, element: Element, error: BaseException) -> None:
+        """An element could not be read: count it, and end the process, or where that is not wanted the stage."""
+        self._count(element.topic, Outcome.FAILED, len(element.records))
+        self.failed(error, f"{element.topic}/{element.partition} at offset {element.begin}")
 
     def failed(self, error: BaseException, where: str) -> None:
         """End the process, or where that is not wanted the stage. Nothing after this is acknowledged."""

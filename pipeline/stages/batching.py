@@ -3,9 +3,10 @@
 1 `rows` turns an element into frames, a table each; 2 a flush task, which needs no further input to run (H6), takes
 everything that waits and writes it, all tables at once; 3 then all its elements are confirmed. Nothing waits for
 company: a write begins at once, but `gap_seconds` after the last one began. What may not wait equally long does not
-wait for each other either: each gap has a lane and a flush task of its own. A dependency that is down
-is waited for, with growing pauses and the same insert token, for ever: reading pauses by itself once the bytes in
-flight reach their bound.
+wait for each other either: each gap has a lane and a flush task of its own. Where `reads_late`, the gap begins with the
+first message, and rows are not made before they are written: what is urgent has the core until then. A dependency that
+is down is waited for, with growing pauses and the same insert token, for ever: reading pauses by itself once the bytes
+in flight reach their bound.
 """
 
 import asyncio
@@ -34,7 +35,7 @@ log = logging.getLogger(__name__)
 
 Memory = TypeVar("Memory")
 Rows = Mapping[str, pl.DataFrame]
-Waiting = tuple[Element, Rows, asyncio.Future[None]]
+Waiting = tuple[Element, Rows | None, asyncio.Future[None]]  # None: not read yet
 
 GAP_SECONDS = 0.3  # between the beginnings of two writes, so that slow traffic does not become one insert a message
 ENOUGH_BYTES = 4 * MEGABYTE  # waiting: write at once
@@ -62,18 +63,23 @@ class TableWriter(Protocol):
 
 
 class _Lane:
-    """What waits for the next write, and may wait equally long after the one before began."""
+    """What waits for the next write, and may wait equally long after the one before began; where it `is_late`, after
+    the first of it came."""
 
-    def __init__(self, gap_seconds: float) -> None:
+    def __init__(self, gap_seconds: float, *, is_late: bool) -> None:
         self.waiting: list[Waiting] = []
+        self.is_late = is_late
         self._gap_seconds = gap_seconds
         self._bytes = 0
-        self._began_at = -math.inf  # the last write, by the loop's clock
+        self._began_at = -math.inf  # the gap, by the loop's clock
         self._news = asyncio.Event()
 
-    def add(self, element: Element, rows: Rows) -> asyncio.Future[None]:
+    def add(self, element: Element, rows: Rows | None) -> asyncio.Future[None]:
         """Returns what resolves when the rows are written."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if self.is_late and not self.waiting:
+            self._began_at = loop.time()
         self.waiting.append((element, rows, future))
         self._bytes += element.size
         self._news.set()
@@ -110,7 +116,7 @@ class BatchingStage(Stage[Memory]):
         self.writes: dict[str, int] = defaultdict(int)  # batches that were taken, by table
         self.retries = 0  # batches that were not, and went once more
         self._writer = writer
-        self._lanes: dict[float, _Lane] = {}  # by their gap
+        self._lanes: dict[tuple[float, bool], _Lane] = {}  # by their gap, and whether they are late
         self._down: dict[str, str] = {}  # table -> why it takes nothing now
         self._publisher: Publisher | None = None  # made for the first row that is refused: most workers never have one
 
@@ -126,19 +132,28 @@ class BatchingStage(Stage[Memory]):
         """How long after the last write began rows of this topic may wait for the next one."""
         return GAP_SECONDS
 
+    def reads_late(self, topic: str) -> bool:
+        """Whether messages of this topic wait unread for the end of their gap."""
+        return False
+
     async def take(self, element: Element) -> Awaitable[None] | None:
-        rows = await asyncio.to_thread(self.rows, element)
-        rows = {table: frame for table, frame in rows.items() if frame.height}
-        lane = self._lane(self.gap_seconds(element.topic))
+        lane = self._lane(element.topic)
+        if lane.is_late:
+            return lane.add(element, None)
+        rows = await asyncio.to_thread(self._rows, element)
         if not rows and not lane.waiting:
             return None
         return lane.add(element, rows)
 
-    def _lane(self, gap_seconds: float) -> _Lane:
-        if gap_seconds not in self._lanes:
-            lane = self._lanes[gap_seconds] = _Lane(gap_seconds)
+    def _rows(self, element: Element) -> Rows:
+        return {table: frame for table, frame in self.rows(element).items() if frame.height}
+
+    def _lane(self, topic: str) -> _Lane:
+        kind = self.gap_seconds(topic), self.reads_late(topic)
+        if kind not in self._lanes:
+            lane = self._lanes[kind] = _Lane(kind[0], is_late=kind[1])
             self.run_beside(self._flush(lane), "flush")
-        return self._lanes[gap_seconds]
+        return self._lanes[kind]
 
     async def close(self) -> None:
         if self._publisher is not None:
@@ -153,12 +168,22 @@ class BatchingStage(Stage[Memory]):
             taken = await lane.due(lambda: self.is_closing)
             parts: dict[str, list[tuple[Element, pl.DataFrame]]] = defaultdict(list)
             for element, rows, _ in taken:
+                rows = rows if rows is not None else await self._read_late(element)
                 for table, frame in rows.items():
                     parts[table].append((element, frame))
             await asyncio.gather(*(self._write(table, found) for table, found in parts.items()))
             for _, _, future in taken:
                 if not future.done():
                     future.set_result(None)
+
+    async def _read_late(self, element: Element) -> Rows:
+        try:
+            return await asyncio.to_thread(self._rows, element)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # polars panics are no Exception
+            self.failed_at(element, error)
+            raise
 
     async def _write(self, table: str, found: list[tuple[Element, pl.DataFrame]]) -> None:
         frame = found[0][1] if len(found) == 1 else pl.concat([part for _, part in found])

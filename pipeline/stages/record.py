@@ -10,6 +10,7 @@
     dead_letters.v1   -> dead_letters, a redacted preview
 
 What is said of incidents is written sooner than what was used, and not behind it: somebody may be waiting for it.
+The latter is not even read before the pane that it came with is closed.
 A row that comes twice (another run of detect, a revision produced again) has the same key, and the tables fold it.
 """
 
@@ -48,8 +49,7 @@ from sinks.dead_letters import preview_row
 
 SOON_SECONDS = 0.05  # instead of GAP_SECONDS: the revisions of one pane come within that
 SOON = frozenset({INCIDENTS.name, NOTIFICATIONS.name})
-LATER_SECONDS = 1.0  # what detect found: it comes while a pane closes, and nobody is paged by it
-LATER = frozenset({SIGNALS.name, WATCHES.name})
+LATER = frozenset({SIGNALS.name, WATCHES.name})  # what detect found: it comes while a pane closes, and pages nobody
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,12 @@ class Record(BatchingStage[None]):
     )
 
     def gap_seconds(self, topic: str) -> float:
-        return SOON_SECONDS if topic in SOON else LATER_SECONDS if topic in LATER else GAP_SECONDS
+        if self.reads_late(topic):
+            return self.settings.pane_seconds / 2  # the pane is closed by then, and its incidents are written
+        return SOON_SECONDS if topic in SOON else GAP_SECONDS
+
+    def reads_late(self, topic: str) -> bool:
+        return topic in LATER and not self.settings.recorded
 
     def rows(self, element: Element) -> Rows:
         values = [record.value for record in element.records if record.value is not None]

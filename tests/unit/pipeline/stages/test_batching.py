@@ -12,6 +12,7 @@ from pipeline.frontier import Element
 from pipeline.settings import Settings
 from pipeline.stages.base import StageError
 from pipeline.stages.batching import BatchingStage, Rows
+from schemas.errors import Outcome
 
 NEVER = 3_600.0
 
@@ -53,12 +54,20 @@ class Numbers(BatchingStage[None]):
     """One row an element: the offset where it begins."""
 
     name = "numbers"
-    topics = ("slow", "later", "soon")
+    topics = ("slow", "later", "soon", "unread", "never read")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.read: list[int] = []
 
     def gap_seconds(self, topic: str) -> float:
-        return {"slow": NEVER, "later": 2.0, "soon": 0.0}[topic]
+        return {"slow": NEVER, "later": 2.0, "soon": 0.0, "unread": 1.0, "never read": NEVER}[topic]
+
+    def reads_late(self, topic: str) -> bool:
+        return topic in ("unread", "never read")
 
     def rows(self, element: Element) -> Rows:
+        self.read.append(element.begin)
         return {"numbers": pl.DataFrame({"n": [element.begin]})}
 
 
@@ -144,3 +153,44 @@ async def test_a_stop_without_grace_ends_the_flush_that_was_told_to_finish_a_mom
     async with asyncio.timeout(5):
         assert await stage.stop(grace=0.0)
     assert (sink.written, errors) == ([[1]], [])
+
+
+async def test_what_is_read_late_waits_unread_for_the_end_of_its_gap_and_is_written_together() -> None:
+    sink = Sink()
+    async with running(Numbers, sink) as stage:
+        first, second = await stage.take(element("unread", 1)), await stage.take(element("unread", 2))
+        assert first is not None
+        assert second is not None
+        await asyncio.wait_for(await stage.take(element("soon", 3)) or asyncio.sleep(0), 10)
+        assert (stage.read, sink.written) == ([3], [[3]])
+        await asyncio.wait_for(asyncio.gather(first, second), 10)
+        assert (stage.read, sink.written) == ([3, 1, 2], [[3], [1, 2]])
+
+
+async def test_a_stop_does_not_wait_for_the_end_of_a_gap() -> None:
+    sink = Sink()
+    async with running(Numbers, sink) as stage:
+        effect = await stage.take(element("never read", 1))
+        assert effect is not None
+        stage._is_closing = True
+        await stage.finish()
+        await asyncio.wait_for(effect, 10)
+        assert sink.written == [[1]]
+
+
+class Unreadable(Numbers):
+    """Nothing can be read."""
+
+    def rows(self, element: Element) -> Rows:
+        raise pl.exceptions.PanicException("no rows")
+
+
+async def test_what_cannot_be_read_late_ends_the_stage_and_says_where() -> None:
+    said: asyncio.Future[StageError] = asyncio.get_running_loop().create_future()
+    stage = Unreadable(Settings(), said.set_result, writer=Sink())
+    await stage.open()
+    assert await stage.take(element("unread", 7)) is not None
+    error = await asyncio.wait_for(said, 10)
+    await stage.stop(grace=0)
+    assert "unread/0 at offset 7" in str(error)
+    assert stage.counters["unread"][Outcome.FAILED] == 1
