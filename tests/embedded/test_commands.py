@@ -109,16 +109,20 @@ def test_publish_sends_files_as_live_events_and_as_a_recording(
 def test_publish_and_backtest_take_the_files_of_others_by_their_content(
     configured: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Twelve equal calls each: OTLP as the Collector's file exporter writes it, Langfuse's export, Claude Code's own."""
-    names = {f"{kind}.jsonl": make(12) for kind, make in REPEATED.items()}
-    for name, documents in names.items():
-        (tmp_path / name).write_text("".join(json.dumps(one) + "\n" for one in documents))
-    for name in names:
-        assert main(["publish", str(tmp_path / name)]) == 0
-        assert "events published" in capsys.readouterr().out
-        assert main(["backtest", str(tmp_path / name), "--json"]) == 0
+    """OTLP as the Collector's file exporter writes it, Langfuse's export, Claude Code's own; equal calls, twelve and one.
+
+    Live events happen at the speed they had, so that only the file of one call is published as such.
+    """
+    for kind, make in REPEATED.items():
+        live, whole = tmp_path / f"{kind}-live.jsonl", tmp_path / f"{kind}.jsonl"
+        for path, documents in ((live, make(1)), (whole, make(12))):
+            path.write_text("".join(json.dumps(one) + "\n" for one in documents))
+        for words in (["publish", str(live)], ["publish", str(whole), "--recorded"]):
+            assert main(words) == 0
+            assert "events published" in capsys.readouterr().out, words
+        assert main(["backtest", str(whole), "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
-        assert [incident["kind"] for incident in found["incidents"]] == ["feedback_loop"], name
+        assert [incident["kind"] for incident in found["incidents"]] == ["feedback_loop"], kind
 
 
 def test_a_silence_is_added_listed_and_expired(configured: str, capsys: pytest.CaptureFixture[str]) -> None:
