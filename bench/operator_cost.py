@@ -21,7 +21,7 @@ from pipeline.core.panes import TimeRules
 from pipeline.operators.detect import DetectOperator
 from schemas.codecs import Batch
 from schemas.codecs.blocks import decode_batch
-from schemas.codecs.single import encode_record
+from schemas.codecs.single import encode_records
 from schemas.signals import Reduced, Signal
 from schemas.topics import SIGNALS, TRACES
 
@@ -58,7 +58,7 @@ class Detection:
             for number in range(TRACES.partitions)
         ]
         self._decode = split.timed(DECODE, decode_batch)
-        self._encode = split.timed(EMIT, lambda messages: [encode_record(message) for _, message in messages])
+        self._encode = split.timed(EMIT, lambda messages: encode_records([message for _, message in messages]))
 
     def read(self, batch: Batch, cost: Cost) -> None:
         """One batch, as the stage takes it."""

@@ -54,7 +54,7 @@ class Rows:
 
     def take(self, places: Slots, names: Iterable[str]) -> pl.DataFrame:
         """These rows and columns."""
-        return self._held.select(*names)[places if self._order is None else self._order[places]]
+        return self._held[list(names)][places if self._order is None else self._order[places]]
 
     def texts(self, name: str, places: Slots) -> list[Any]:
         """One column of these rows as a list."""

@@ -30,7 +30,7 @@ from pipeline.stages.saving import SavingStage
 from pipeline.stages.unframing import Unframing
 from schemas.codecs import TICK
 from schemas.codecs.blocks import decode_batch
-from schemas.codecs.single import encode_record
+from schemas.codecs.single import encode_records
 from schemas.errors import Outcome
 from schemas.events import TOPIC_RECORDS
 from schemas.signals import Reduced
@@ -144,14 +144,15 @@ class Detect(SavingStage[Partition]):
         for outcome, number in detected.counts.items():
             self._count(element.topic, Outcome(outcome), number)
         self.late[partition.operator.source] += detected.counts[Outcome.LATE]
+        values = encode_records([message for _, message in detected.messages])
         messages = [
             Outgoing(
                 SIGNALS.name,
-                encode_record(message),
+                value,
                 message.row.tenant.encode() if isinstance(message, Reduced) else None,
                 number,
             )
-            for number, message in detected.messages
+            for (number, message), value in zip(detected.messages, values, strict=True)
         ]
         for item in decoded.rejected:
             if item.offset >= element.floor:

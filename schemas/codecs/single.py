@@ -32,6 +32,7 @@ from schemas.registry import HEADER_BYTES, Schema
 from schemas.signals import RECORDS, Forgetting, Gap, Marker, Reduced, Row, compact_json
 
 NAMES = {kind: name for name, kind in RECORDS.items()}
+REDUCED = attrgetter("source", "pane", "run", "row")
 
 
 class UnreadableError(Exception):
@@ -167,6 +168,29 @@ def encode_record(obj: Row | Marker | Gap | Forgetting | Reduced) -> bytes:
         return writer(registry.newest("reduced_row"))((obj.source, obj.pane, obj.run, encode_record(obj.row)))
     schema, values = _written(NAMES[type(obj)])
     return writer(schema)(values(obj))
+
+
+def encode_records(objects: Sequence[Row | Marker | Gap | Forgetting | Reduced]) -> list[bytes]:
+    """The messages of many internal records, as `encode_record` has them: those of one kind are written as columns."""
+    found: list[bytes] = [b""] * len(objects)
+    by_kind: dict[type[Any], list[int]] = {}
+    for place, obj in enumerate(objects):
+        by_kind.setdefault(type(obj), []).append(place)
+    for kind, places in by_kind.items():
+        own = [objects[place] for place in places]
+        if kind is Reduced:
+            schema, columns = registry.newest("reduced_row"), _reduced_columns(own)
+        else:
+            schema, values = _written(NAMES[kind])
+            columns = list(zip(*map(values, own), strict=True))
+        for place, data in zip(places, columns_writer(schema)(columns), strict=True):
+            found[place] = data
+    return found
+
+
+def _reduced_columns(objects: Sequence[Any]) -> list[Sequence[Any]]:
+    sources, panes, runs, rows = zip(*map(REDUCED, objects), strict=True)
+    return [sources, panes, runs, encode_records(rows)]
 
 
 @cache

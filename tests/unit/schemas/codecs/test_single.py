@@ -1,6 +1,7 @@
 """One message: what goes in comes out, and what is broken is refused by name."""
 
 import struct
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -290,3 +291,14 @@ def test_a_double_is_exact() -> None:
     for number in (0.1, -0.0, 1e308, 5e-324):
         data = single.encode("metric_point", fields_of(metric(0, number)))
         assert struct.pack("<d", single.decode(data)[1]["value"]) == struct.pack("<d", number)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_many_records_together_are_the_same_bytes_as_each_alone(order: int) -> None:
+    marker = Marker(source="agent.traces.v1/3", pane=at(5), run="run-1", rows=17)
+    signals = [replace(ROWS[0], summary=f"Grüße {number}", scope=None if number % 2 else "x") for number in range(3)]
+    actions = [replace(ROWS[1], tool_args="x" * 5_000, cut_at=number or None, late=number > 1) for number in range(3)]
+    rows = [*ROWS, *signals, *actions]
+    messages = [marker, *(Reduced("agent.traces.v1/3", at(5), "run-1", row) for row in rows), marker][::order]
+    assert single.encode_records(messages) == [single.encode_record(message) for message in messages]
+    assert single.encode_records([]) == []
