@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from pipeline.core.observed_memory import ObservedMemory
+from pipeline.core.observed_memory import ObservedMemory, Seen
 from pipeline.core.panes import mix
 from pipeline.core.rows import Rows
 from pipeline.core.sessions import Slots
@@ -34,6 +34,8 @@ COPIED = tuple(name for name in ACTION_COLUMNS if name not in ("approval", "appr
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 # the last chat, and when and in which chat the context was last cut
 Context = tuple[str | None, tuple[int, str | None] | None]
+Said = tuple[dict[str, int], tuple[str, str | None] | None]  # facts it had read and when; an approval, and by whom
+NOTHING_SAID: Said = ({}, None)
 
 
 def actions_of(rows: Rows, memory: ObservedMemory) -> list[Action]:
@@ -51,7 +53,7 @@ def late_actions_of(rows: Rows) -> list[Action]:
     """Actions that came late: evidence. What their session had read by then is not known any more."""
     acts = rows.equals("operation", *TOOL_OPERATIONS) & rows.equals("access", *ACTING)
     found = rows.take(np.flatnonzero(acts), ACTION_COLUMNS).rows(named=True)
-    return [_action(row, [], lost=True, facts={}, cut=None, chat=None, approval=None, late=True) for row in found]
+    return [_action(row, "[]", True, ({}, None), (None, None), late=True) for row in found]
 
 
 def _learn_chats(rows: Rows, order: Slots, acts: Bools, memory: ObservedMemory) -> "dict[int, Context]":
@@ -105,7 +107,7 @@ def _span_texts(rows: Rows, order: Slots, places: Slots, before: Any, memory: Ob
     numbers = before.copy()
     is_here = places >= 0
     numbers[is_here] = rows.spans[order[places[is_here]]]
-    return [memory.spans.text(number) for number in numbers.tolist()]
+    return memory.spans.texts(numbers)
 
 
 def _last(mask: Bools, places: Slots, segment: Slots) -> Slots:
@@ -197,19 +199,26 @@ def _in_rounds(
         is_action = acts[places]
         memory.keep_names(keys[~is_action], rows, places[~is_action])
         at, spans = rows.ints("event_time")[places], rows.spans[places]
-        found = np.flatnonzero(is_action)
-        content = rows.take(places[found], ACTION_COLUMNS).rows(named=True) if found.size else []
-        row_of = dict(zip(found.tolist(), content, strict=True))
         starts = np.flatnonzero(np.concatenate([[True], slots[1:] != slots[:-1]]))
         lengths = np.diff(np.concatenate([starts, [slots.size]]))
+        acted: list[Slots] = []
+        seen: list[Seen] = []
+        lost: list[bool] = []
+        said: list[Said] = []
         for number in range(int(lengths.max())):
             now = starts[lengths > number] + number
-            reading = now[~is_action[now]]
+            reading, acting = now[~is_action[now]], now[is_action[now]]
             _remember(slots[reading], keys[reading], at[reading], ok[reading], spans[reading], memory)
-            actions += [
-                _act(int(slots[place]), int(places[place]), row_of[place], contexts, rare, memory)
-                for place in now[is_action[now]].tolist()
-            ]
+            if acting.size:
+                acted.append(acting)
+                seen.append(memory.seen(slots[acting]))
+                lost += (memory.columns["has_lost"][slots[acting]] > 0).tolist()
+                said += _said(slots[acting].tolist(), places[acting].tolist(), rows, rare, memory)
+        if acted:
+            own = places[np.concatenate(acted)]
+            content = rows.take(own, ACTION_COLUMNS).rows(named=True)
+            context = [contexts[place] for place in own.tolist()]
+            actions = list(map(_action, content, memory.reads(seen), lost, said, context))
     for slot, events in rare.items():
         _learn_rare(slot, events, len(rows), memory)
     return actions
@@ -232,52 +241,38 @@ def _remember(slots: Slots, keys: Any, at: Any, ok: Any, spans: Any, memory: Obs
     columns["read_span"][slots, place] = spans
 
 
-def _act(
-    slot: int,
-    place: int,
-    row: dict[str, Any],
-    contexts: "dict[int, Context]",
-    rare: dict[int, list[tuple[int, str, Any]]],
-    memory: ObservedMemory,
-) -> Action:
-    if slot in rare:
-        _learn_rare(slot, rare[slot], place, memory)
-    chat, cut = contexts[place]
-    approval = None
-    if row["approval"] in (None, "requested"):
-        approval = memory.approvals.pop(slot, None)  # one approval, one action
-    return _action(
-        row,
-        memory.reads(slot),
-        lost=bool(memory.columns["has_lost"][slot]),
-        facts=memory.facts.get(slot, {}),
-        cut=cut,
-        chat=chat,
-        approval=approval,
-        late=False,
-    )
+def _said(
+    slots: list[int], places: list[int], rows: Rows, rare: dict[int, list[tuple[int, str, Any]]], memory: ObservedMemory
+) -> list[Said]:
+    """For each of these actions the facts that its session says it had read, and the approval that it used."""
+    if not rare and not memory.facts and not memory.approvals:
+        return [NOTHING_SAID] * len(slots)
+    asks = rows.texts("approval", np.array(places))
+    found: list[Said] = []
+    for slot, place, asked in zip(slots, places, asks, strict=True):
+        if slot in rare:
+            _learn_rare(slot, rare[slot], place, memory)
+        # one approval, one action
+        approval = memory.approvals.pop(slot, None) if asked in (None, "requested") else None
+        found.append((dict(memory.facts.get(slot, ())), approval))
+    return found
 
 
 def _action(
-    row: dict[str, Any],
-    reads: list[dict[str, Any]],
-    *,
-    lost: bool,
-    facts: dict[str, int],
-    cut: tuple[int, str | None] | None,
-    chat: str | None,
-    approval: tuple[str, str | None] | None,
-    late: bool,
+    row: dict[str, Any], observed: str, lost: bool, said: Said, context: Context, *, late: bool = False
 ) -> Action:
+    (facts, approval), (chat, cut) = said, context
     granted, by = approval if approval is not None else (row["approval"], None)
     return Action(
         **{name: row[name] for name in COPIED},
         approval=granted,
         approved_by=row["approved_by"] or by,
         end_time=row["event_time"],
-        observed=orjson.dumps(reads).decode(),
+        observed=observed,
         has_lost_reads=lost,
-        context_facts=orjson.dumps([{"event_id": name, "read_at": at} for name, at in facts.items()]).decode(),
+        context_facts=orjson.dumps([{"event_id": name, "read_at": at} for name, at in facts.items()]).decode()
+        if facts
+        else "[]",
         cut_at=cut[0] if cut else None,
         cut_span_id=cut[1] if cut else None,
         last_chat_span_id=chat,

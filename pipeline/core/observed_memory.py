@@ -3,16 +3,20 @@
 Columns by session slot: 540 bytes a session. What a read was of stands in one dictionary for all sessions.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
+import orjson
 
 from pipeline.core.rows import Rows
 from pipeline.core.sessions import BySlot, Columns, SessionIndex, Slots
 
 MOST_READS = 20
 MOST_NAMES = 200_000  # different (tool, target) pairs before those that no session remembers are dropped
+SEEN = ("read_at", "read_key", "read_ok", "read_span")
+Seen = tuple[np.ndarray[Any, np.dtype[Any]], ...]  # a row a session, in the order of SEEN
 
 
 class ObservedMemory:
@@ -51,17 +55,29 @@ class ObservedMemory:
         for at, name in zip(new, rows.take(places[new], ("tool_name", "target")).rows(), strict=True):
             self.names[int(keys[at])] = name
 
-    def reads(self, slot: int) -> list[dict[str, Any]]:
-        """The remembered reads of a session, oldest first.
+    def seen(self, slots: Slots) -> Seen:
+        """What these sessions remember having read, as it is now."""
+        return tuple(self.columns[name][slots] for name in SEEN)
+
+    def reads(self, seen: Sequence[Seen]) -> list[str]:
+        """Of each session its remembered reads, oldest first, as JSON.
 
         Those that ended after the action began are among them: an equal one before may be hidden behind them.
         """
-        columns = ("read_at", "read_key", "read_ok", "read_span")
-        remembered = zip(*(self.columns[name][slot].tolist() for name in columns), strict=True)
-        found = []
-        for at, key, ok, span in sorted(read for read in remembered if read[0] > 0):
+        at, keys, ok, spans = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+        which, place = np.nonzero(at)
+        order = np.lexsort((spans[which, place], ok[which, place], keys[which, place], at[which, place], which))
+        which, place = which[order], place[order]
+        found: list[list[dict[str, Any]]] = [[] for _ in at]
+        for session, read_at, key, is_ok, span in zip(
+            which.tolist(),
+            at[which, place].tolist(),
+            keys[which, place].tolist(),
+            (ok[which, place] > 0).tolist(),
+            self.spans.texts(spans[which, place]),
+            strict=True,
+        ):
             tool, target = self.names[key]
-            found.append(
-                {"ok": bool(ok), "read_at": at, "span_id": self.spans.text(span), "target": target, "tool": tool}
-            )
-        return found
+            read = {"ok": is_ok, "read_at": read_at, "span_id": span, "target": target, "tool": tool}
+            found[session].append(read)
+        return [orjson.dumps(reads).decode() for reads in found]

@@ -51,6 +51,13 @@ class SpanIds:
         """The id; None for zero, which stands for no span."""
         return (self._texts.get(number) or f"{number:016x}") if number else None
 
+    def texts(self, numbers: Numbers) -> list[str | None]:
+        """The same of many."""
+        if self._texts or not numbers.all():
+            return [self.text(number) for number in numbers.tolist()]
+        digits = numbers.astype(">u8").tobytes().hex()
+        return [digits[at : at + 16] for at in range(0, len(digits), 16)]
+
     def saved(self) -> Any:
         """The texts that are remembered, for a snapshot."""
         self._forget()
