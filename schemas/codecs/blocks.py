@@ -32,6 +32,7 @@ Part = tuple[Sequence[int], pl.DataFrame]  # positions in the batch, and their r
 def decode_batch(batch: Batch, record: str, folder: Path = registry.FOLDER) -> Decoded:
     """The events of one batch of a topic of this record, and what could not be read. Raises nothing on any bytes."""
     values, newest = batch.values, registry.newest(record, folder)
+    offsets = np.asarray(batch.offsets, dtype=np.int64)
     stamps = np.maximum.accumulate(np.asarray(batch.ingest_times, dtype=np.int64))
     bad: list[Bad] = []
     walked = walk(values, newest)
@@ -42,14 +43,14 @@ def decode_batch(batch: Batch, record: str, folder: Path = registry.FOLDER) -> D
     if faults:
         bad += [(positions[row], reason, detail) for row, (reason, detail) in faults.items()]
         good = _others(len(positions), sorted(faults))
-        frame, positions = frame[good], _at(positions, good)
+        frame, positions = frame[good], [positions[row] for row in good]
     return Decoded(
         topic=batch.topic,
         partition=batch.partition,
-        frame=_with_origin(frame, batch.partition, _at(batch.offsets, positions), _at(stamps, positions)),
+        frame=_with_origin(frame, batch.partition, _at(offsets, positions), _at(stamps, positions)),
         rejected=tuple(
             Rejected(
-                offset=batch.offsets[position],
+                offset=int(offsets[position]),
                 reason=reason,
                 detail=detail,
                 value=values[position] or b"",
@@ -95,9 +96,9 @@ def empty_frame(record: str, folder: Path = registry.FOLDER) -> pl.DataFrame:
     return pl.DataFrame(schema=registry.newest(record, folder).columns | ORIGIN)
 
 
-def _at(whole: Any, positions: Sequence[int]) -> Any:
+def _at(whole: Numbers, positions: Sequence[int]) -> Numbers:
     """What stands at these positions, which are in order and different: mostly all of it, and then it is not copied."""
-    return whole if len(positions) == len(whole) else [whole[position] for position in positions]
+    return whole if len(positions) == len(whole) else whole[np.asarray(positions, dtype=np.int64)]
 
 
 def _others(number: int, without: Sequence[int]) -> Sequence[int]:
@@ -189,7 +190,7 @@ def _in_order(parts: list[Part]) -> tuple[Sequence[int], pl.DataFrame]:
 
 
 def _with_origin(
-    frame: pl.DataFrame, partition: int, offsets: Sequence[int], ingest_times: Sequence[int] | Numbers
+    frame: pl.DataFrame, partition: int, offsets: Sequence[int] | Numbers, ingest_times: Sequence[int] | Numbers
 ) -> pl.DataFrame:
     return frame.hstack(
         [
