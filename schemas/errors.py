@@ -72,6 +72,7 @@ class ConfigurationError(UsageError):
 
 
 class DependencyError(AftermathError):
-    """Something we need is down."""
+    """Something we need is down. `retry_after`: the least number of seconds to wait, where it said so."""
 
     exit_code = 3
+    retry_after: float | None = None

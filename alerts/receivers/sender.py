@@ -7,12 +7,10 @@ answer at most `MOST_ANSWER_BYTES` are read, and only where a receiver has to lo
 """
 
 import asyncio
-import email.utils
 import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC
 
 import aiohttp
 from yarl import URL
@@ -20,11 +18,10 @@ from yarl import URL
 from alerts.receivers.addresses import PrivateAddressError, PublicResolver, is_address, is_public
 from alerts.receivers.receiver import Delivery, ReceiverConfig
 from schemas.errors import ConfigurationError
-from schemas.times import EPOCH, MICROS
+from schemas.retry_after import parse_retry_after
 
 TRANSIENT = frozenset({408, 425, 429})  # and every 5xx
 TOO_MANY = 429
-LONGEST_RETRY_AFTER = 300.0  # seconds; the cap of the back-off
 MOST_ANSWER_BYTES = 64_000
 USER_AGENT = "aftermath/1"
 
@@ -128,19 +125,3 @@ def check_url(name: str, text: str, allow_private: bool) -> URL:
         address = ipaddress.ip_address(url.host.partition("%")[0])
         raise ConfigurationError(f"receiver {name}: {address} is a private address; set allow_private if that is meant")
     return url
-
-
-def parse_retry_after(value: str | None, now: int) -> float | None:
-    """Seconds to wait, from a number or an HTTP date, at most five minutes; None where it is neither."""
-    if value is None:
-        return None
-    text = value.strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:12]), LONGEST_RETRY_AFTER)
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return min(max((moment - EPOCH).total_seconds() - now / MICROS, 0.0), LONGEST_RETRY_AFTER)

@@ -5,8 +5,8 @@ everything that waits and writes it, all tables at once; 3 then all its elements
 company: a write begins at once, but `gap_seconds` after the last one began. What may not wait equally long does not
 wait for each other either: each gap has a lane and a flush task of its own. Where `reads_late`, the gap begins with the
 first message, and rows are not made before they are written: what is urgent has the core until then. A dependency that
-is down is waited for, with growing pauses and the same insert token, for ever: reading pauses by itself once the bytes
-in flight reach their bound.
+is down is waited for, with growing pauses, longer where it asks for that, and the same insert token, for ever: reading
+pauses by itself once the bytes in flight reach their bound.
 """
 
 import asyncio
@@ -219,6 +219,7 @@ class BatchingStage(Stage[Memory]):
             try:
                 refused = await asyncio.to_thread(self._writer.write, table, frame, token)
             except DependencyError as error:
+                wanted = error.retry_after or 0.0
                 if not self._down:
                     log.warning("%s waits for its sink: %s", self.name, error)
                 self._down[table] = self.waiting_on = str(error)
@@ -228,7 +229,7 @@ class BatchingStage(Stage[Memory]):
                     log.warning("%s goes on: its sink takes rows again", self.name)
                 self.waiting_on = next(iter(self._down.values()), "")
                 return refused
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - only spreads the load
+            await asyncio.sleep(max(wanted, pause * random.uniform(0.5, 1.0)))  # noqa: S311 - only spreads the load
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 

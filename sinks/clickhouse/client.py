@@ -18,9 +18,11 @@ import clickhouse_connect
 import polars as pl
 from clickhouse_connect.driver.exceptions import ClickHouseError as DriverError
 from clickhouse_connect.driver.exceptions import Error as CodedError
+from clickhouse_connect.driver.httputil import check_env_proxy, get_pool_manager
 
 from schemas.errors import ConfigurationError
 from sinks.clickhouse.errors import NO_TLS, UNTRUSTED, ClickHouseError
+from sinks.clickhouse.listening import ListeningPool
 from sinks.clickhouse.writer import Writer
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -48,8 +50,8 @@ WHERE i.acknowledged_at IS NULL OR i.acknowledged_at != a.acknowledged_at"""
 class Client:
     """Made by `connect`. Every method raises ClickHouseError with a verdict."""
 
-    def __init__(self, driver: Any, database: str) -> None:
-        self._driver, self.database = driver, database
+    def __init__(self, driver: Any, database: str, pool: ListeningPool) -> None:
+        self._driver, self.database, self._pool = driver, database, pool
 
     def is_ready(self) -> bool:
         """Whether it answers now. Does not raise."""
@@ -104,7 +106,7 @@ class Client:
                 f"{_name(table)} ({names})", insert_block=body.getvalue(), settings=settings, fmt="ArrowStream"
             )
         except (DriverError, OSError) as error:
-            raise _error(f"an INSERT into {table} failed", error) from error
+            raise self._refused(f"an INSERT into {table} failed", error) from error
         if table in ACKNOWLEDGED:
             self._acknowledge(frame["incident_id"].unique().to_list())
 
@@ -118,11 +120,18 @@ class Client:
             if int(self._driver.command(IS_ACKNOWLEDGED, parameters={"ids": ids})):
                 self._driver.command(ACKNOWLEDGE, parameters={"ids": ids})
         except (DriverError, OSError) as error:
-            raise _error("incidents could not be marked as acknowledged", error) from error
+            raise self._refused("incidents could not be marked as acknowledged", error) from error
+
+    def _refused(self, what: str, error: Exception) -> ClickHouseError:
+        """With what was asked for, where the answer to this thread asked to be left alone for a while."""
+        refused = _error(what, error)
+        refused.retry_after = self._pool.retry_after
+        return refused
 
     def close(self) -> None:
         """Give the connections back."""
         self._driver.close()
+        self._pool.clear()
 
 
 def connect(
@@ -148,15 +157,18 @@ def connect(
         )
     if not NAME.fullmatch(database):
         raise ConfigurationError(f"The database {database[:80]!r} is not a plain name: letters, digits and _ only.")
+    port = parts.port or (8443 if parts.scheme == "https" else 8123)
     try:
+        proxy = {f"{parts.scheme}_proxy": check_env_proxy(parts.scheme, parts.hostname, port)}
+        pool = ListeningPool(get_pool_manager(ca_cert=str(ca_file) if ca_file else None, **proxy))
         driver = clickhouse_connect.get_client(
             host=parts.hostname,
-            port=parts.port or (8443 if parts.scheme == "https" else 8123),
+            port=port,
             username=user,
             password=password,
             secure=parts.scheme == "https",
             verify=True,
-            ca_cert=str(ca_file) if ca_file else None,
+            pool_mgr=pool,
             connect_timeout=connect_timeout,
             send_receive_timeout=timeout,
             autogenerate_session_id=False,  # else two threads cannot ask at once
@@ -166,7 +178,7 @@ def connect(
     except (DriverError, OSError) as error:
         raise _error(f"no connection to {parts.hostname}", error) from error
     driver.database = database  # only now: the greeting fails where it does not exist
-    return Client(driver, database)
+    return Client(driver, database, pool)
 
 
 class Secret(Protocol):

@@ -1,8 +1,9 @@
 """Writes frames until ClickHouse has accepted every row it can accept.
 
     1. insert: the whole frame, one token
-    2. transient error: the same rows and the same token again, with back-off and jitter: for ever, until told to stop,
-       or up to `attempts` and then raised, where the caller does the waiting (with the same frame and token)
+    2. transient error: the same rows and the same token again, with back-off and jitter, and not before `Retry-After`:
+       for ever, until told to stop, or up to `attempts` and then raised, where the caller does the waiting (with the
+       same frame and token)
     3. a row is to blame: halve, until it is alone; the others are written, that one is returned
     4. we are to blame: raise, so that nothing is acknowledged
 
@@ -88,7 +89,7 @@ class Writer:
             except ClickHouseError as error:
                 if error.verdict is not Verdict.TRANSIENT or attempt == self.attempts:
                     raise
-                seconds = wait * (0.5 + self.random() / 2)
+                seconds = max(wait * (0.5 + self.random() / 2), error.retry_after or 0.0)
                 self.on_retry(error, seconds)
             self.sleep(seconds)
             wait = min(wait * 2, LONGEST_WAIT_SECONDS)

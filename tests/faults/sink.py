@@ -28,6 +28,9 @@ from sinks.clickhouse.client import Client
 Place = tuple[int, int, str]  # partition, offset, number of the event
 
 
+RETRY_AFTER_SECONDS = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Insert:
     """One INSERT as it came, and what became of it."""
@@ -143,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         if became == "pass":
             self._forward(body)
         elif became.isdigit():
-            self._answer(int(became), b"not now", {"Retry-After": "1"})
+            self._answer(int(became), b"not now", {"Retry-After": str(RETRY_AFTER_SECONDS)})
         elif became.startswith("code "):
             number = became.removeprefix("code ")
             self._answer(

@@ -16,7 +16,7 @@ from schemas.topics import DEAD_LETTERS, TRACES
 from sinks.clickhouse.client import LateClient, connect_writer
 from sinks.clickhouse.writer import Writer
 from tests.faults.load import Load
-from tests.faults.sink import FaultySink
+from tests.faults.sink import RETRY_AFTER_SECONDS, FaultySink
 from tests.stages.conftest import Start, until
 from tests.stages.kafka import Broker
 
@@ -78,6 +78,8 @@ async def test_a_sink_that_refuses_at_times_and_then_always_takes_every_row_in_t
     await everything_arrives_once(stage, load, faulty)
     for refused, again in pairwise(faulty.inserts):
         assert refused.became == "pass" or refused.token == again.token
+        if refused.became.isdigit():  # with a Retry-After, longer than any pause here
+            assert again.at - refused.at >= RETRY_AFTER_SECONDS
 
 
 @pytest.mark.fault("F36")

@@ -56,6 +56,21 @@ def test_a_transient_error_is_retried_with_the_same_token_until_it_is_accepted(c
     assert table.rows == [0, 1, 2]
 
 
+def test_who_asks_to_be_left_alone_for_a_while_is() -> None:
+    waits = list[float]()
+
+    class Busy(Table):
+        def insert_frame(self, table: str, frame: pl.DataFrame, token: str) -> None:
+            self.calls.append(token)
+            if len(self.calls) < 4:
+                error = ClickHouseError("an INSERT failed", "too many requests", None)
+                error.retry_after = [None, 17.0, 0.0][len(self.calls) - 1]
+                raise error
+
+    assert writer(Busy(), waits).write("t", numbers(1), "k") == []
+    assert waits == [1.0, 17.0, 4.0]
+
+
 def test_with_one_attempt_a_transient_error_is_the_callers() -> None:
     table = Table(lambda frame, call: 999 if call == 1 else None)
     once = Writer(table, lambda seconds: None, lambda: 1.0, attempts=1)

@@ -15,7 +15,6 @@ from aiohttp.test_utils import TestServer
 from alerts.outbox import Notification, Outbox
 from alerts.page import Pages
 from alerts.receivers import Delivery, Receiver, ReceiverConfig, build
-from alerts.receivers.sender import parse_retry_after
 from alerts.rules import SHIPPED, load_rules, sample_incident
 from schemas.errors import ConfigurationError
 from schemas.times import parse_time
@@ -228,23 +227,3 @@ async def test_no_text_we_keep_or_show_has_the_path_or_the_secret(peer: tuple[Pe
     for text in texts:
         assert "very-secret-path" not in text
         assert SECRET not in text
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (None, None),
-        ("", None),
-        ("soon", None),
-        ("-5", None),
-        ("0", 0.0),
-        ("120", 120.0),
-        ("9" * 400, 300.0),
-        ("Mon, 02 Mar 2026 10:01:00 GMT", 30.0),
-        ("Mon, 02 Mar 2026 09:00:00 GMT", 0.0),
-        ("Mon, 02 Mar 2037 09:00:00 GMT", 300.0),
-        ("Mon, 99 Mar 2026 09:00:00 GMT", None),
-    ],
-)
-def test_retry_after_is_read_in_both_forms_and_bounded(value: str | None, expected: float | None) -> None:
-    assert parse_retry_after(value, NOW) == expected
