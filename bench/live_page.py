@@ -10,6 +10,7 @@ All partitions of all input topics carry something, as in production.
 """
 
 import argparse
+import itertools
 import os
 import re
 import shutil
@@ -36,6 +37,7 @@ from schemas.topics import INPUTS, TRACES
 CALLS, APART = 8, 0.3  # of each loop, seconds
 EVERY = 4.0  # seconds between the beginnings of two loops
 AFTER = 30.0  # seconds the load goes on, and the page is looked at, after the last loop
+SERIES = 75  # metrics beside the loops: each is scraped once in 15 s, not five times a second
 LATENESS_MS = TimeRules().lateness // 1000
 WATCH = """
 window.told = {}; window.shown = {};
@@ -52,12 +54,14 @@ def publish(kafka: str, loops: int, ended: threading.Event) -> None:
     errors: list[str] = []
     began = time.monotonic()
     due = sorted((EVERY * loop + APART * call, loop, call) for loop in range(loops) for call in range(CALLS))
-    while not ended.wait(0.2):
-        stamp = now_micros()
+    for tick in itertools.count():
+        if ended.wait(0.2):
+            break
+        stamp, scraped = now_micros(), f"a/b/pod/r{tick % SERIES}"
         for number in range(max(topic.partitions for topic in INPUTS)):
             beside = (
                 span(stamp, "busy", f"b{number}-{stamp}", f"step {stamp}"),
-                encode_event(MetricPoint(event_time=stamp, tenant="acme", resource="r", metric="up", value=1.0)),
+                encode_event(MetricPoint(event_time=stamp, tenant="acme", resource=scraped, metric="up", value=1.0)),
                 encode_event(ClusterEvent(event_time=stamp, tenant="acme", event_id=f"e{number}-{stamp}", resource="a/b/c/d", kind="kubernetes")),
             )  # fmt: skip
             for topic, value in zip(INPUTS, beside, strict=True):
