@@ -20,6 +20,7 @@ KEPT = tuple(name for name in (*KEY, *SUMS) if name != "refused")  # in ClickHou
 COUNTED_CALLS = ("chat", "execute_tool", "retrieval", "handoff")  # an `invoke_agent` span sums its children
 COLUMNS: dict[str, Any] = {**dict.fromkeys(KEY, pl.String), **dict.fromkeys(SUMS, pl.Int64)}
 PLACED: dict[str, Any] = {"tenant": pl.String, "pane": pl.Int64, "source": pl.String, **COLUMNS}
+NOTHING = pl.DataFrame(schema=PLACED)  # to make one takes 0.5 ms, and of most panes only that is asked
 
 
 def usage_of(tenant: str, pane: int, source: str, sums: pl.DataFrame) -> Usage:
@@ -37,7 +38,7 @@ def tables_of(usage: Iterable[Usage]) -> pl.DataFrame:
     messages = list(usage)
     tables = [pl.read_ipc_stream(io.BytesIO(message.table)) for message in messages]
     if not tables:
-        return pl.DataFrame(schema=PLACED)
+        return NOTHING.clone()
     tables = [table if table.columns == list(COLUMNS) else table.select(*COLUMNS) for table in tables]
     whole = pl.concat(tables)
     for place, name in enumerate(("tenant", "pane", "source")):

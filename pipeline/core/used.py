@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
+from operator import add
 from typing import Literal, NamedTuple
 
 import polars as pl
@@ -46,13 +47,15 @@ class Row(NamedTuple):
 
 
 SUMS_FROM = Row._fields.index("calls")
+FEW = 64  # rows; to sum so many one by one takes a fifth of the time that a query of any size takes
 
 
 class Used:
     """table: the sums as they came, with the columns of schemas.usage; most detectors need only those by agent.
 
-    One query takes the sums together that no detector tells apart; what is left are some hundred rows at most, and to
-    sum those one by one takes less than a query for each who asks.
+    The sums that no detector tells apart are taken together first: by a query, or one by one where they are FEW, which
+    most panes of most tenants are. What is left are some hundred rows at most, and to sum those one by one takes less
+    than a query for each who asks.
     """
 
     def __init__(self, table: pl.DataFrame) -> None:
@@ -70,6 +73,8 @@ class Used:
     @cached_property
     def rows(self) -> list[Row]:
         """The table by what they say, summed over the rest (model, source), in no order."""
+        if self.table.height <= FEW:
+            return _summed(self.table)
         sums = self.table.group_by(Row._fields[:SUMS_FROM]).agg(pl.col(Row._fields[SUMS_FROM:]).sum())
         return [Row(*values) for values in sums.rows()]
 
@@ -108,6 +113,16 @@ class Used:
 
 SUMMED = len(Spent._fields) - 3
 CALLS, ERRORS, CHATS, FAILED_CHATS, REFUSED_CHATS, REFUSED_TOOLS, TOKENS, RUNS, FAILED_RUNS = range(SUMMED)
+
+
+def _summed(table: pl.DataFrame) -> list[Row]:
+    """What the query gives, without one."""
+    sums: dict[tuple[str | None, ...], tuple[int, ...]] = {}
+    for values in zip(*(table.get_column(name).to_list() for name in Row._fields), strict=True):
+        key, amounts = values[:SUMS_FROM], values[SUMS_FROM:]
+        known = sums.get(key)
+        sums[key] = amounts if known is None else tuple(map(add, known, amounts))
+    return [Row(*key, *amounts) for key, amounts in sums.items()]  # type: ignore[arg-type]
 
 
 def _amounts(row: Row) -> Iterator[tuple[int, int]]:
