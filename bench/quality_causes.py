@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +48,11 @@ class Score:
 def measure(cases: Iterable[Failure]) -> dict[str, Score]:
     """Family -> score."""
     cases = list(cases)
-    found = incidents_of(cases)
+    return scores_of(cases, incidents_of(cases))
+
+
+def scores_of(cases: Iterable[Failure], found: Mapping[str, Sequence[Incident]]) -> dict[str, Score]:
+    """Family -> score, of what was found in the cases; `found` is by tenant."""
     scores: dict[str, Score] = {}
     for case in cases:
         add(case, found.get(case.tenant, []), scores.setdefault(case.family, Score()))

@@ -10,7 +10,8 @@ from pipeline.embedded import Database, MockKafka
 from tests.databases import shared_database
 from tests.services.used import USED
 
-TOGETHER = ("tests/scenarios/", "tests/services/")  # they share what is dear: the story as it was stored, one broker
+# They share what is dear: the story as it was stored, one broker, the failures as they were played.
+TOGETHER = ("tests/scenarios/", "tests/services/", "tests/unit/causes/")
 
 
 @pytest.hookimpl(optionalhook=True)

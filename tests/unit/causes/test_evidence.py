@@ -1,37 +1,34 @@
 """A verdict stands on its evidence: without the decisive part it falls, and names and arrival do not matter to it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
 from bench.quality_causes import ACTING, CHANGES, incidents_of, name_of, nearest
-from schemas.incidents import Attribution
+from schemas.incidents import Attribution, Incident
 from schemas.times import MINUTE
-from tests.causes.failures import REPORTING, Failure, failure
+from tests.causes.failures import Failure
 from tests.causes.renaming import renamed, reordered
 from tests.causes.telling import Event
 
-CASES = 140
 SOME = 70  # ten of each family: enough where every single case must come out the same
 pytestmark = pytest.mark.timeout(300)  # the first test waits for the cases of all
 
 
 @pytest.fixture(scope="module")
-def told() -> list[Failure]:
-    return [failure(seed) for seed in REPORTING[:CASES]]
-
-
-@pytest.fixture(scope="module")
-def before(told: list[Failure]) -> dict[str, Attribution]:
+def before(told: tuple[Failure, ...], played: Mapping[str, Sequence[Incident]]) -> dict[str, Attribution]:
     """What is said of the cases as they were told."""
-    return attributions(told)
+    return said_of(told, played)
 
 
 def attributions(cases: Iterable[Failure]) -> dict[str, Attribution]:
     """Tenant -> what its incident says of the cause."""
     cases = list(cases)
-    found = incidents_of(cases)
+    return said_of(cases, incidents_of(cases))
+
+
+def said_of(cases: Iterable[Failure], found: Mapping[str, Sequence[Incident]]) -> dict[str, Attribution]:
     return {case.tenant: nearest(case, found[case.tenant]).attribution for case in cases}
 
 
@@ -72,7 +69,7 @@ def decided(cases: Iterable[Failure]) -> list[Failure]:
 
 
 def test_without_the_act_of_the_culprit_nobody_is_blamed_in_its_place(
-    told: list[Failure], before: dict[str, Attribution]
+    told: tuple[Failure, ...], before: dict[str, Attribution]
 ) -> None:
     cases = decided(told)
     right = [case for case in cases if before[case.tenant].verdict == case.verdict]
@@ -82,18 +79,19 @@ def test_without_the_act_of_the_culprit_nobody_is_blamed_in_its_place(
     assert len(fell) >= 0.95 * len(right)
 
 
-def test_without_the_source_that_tells_of_people_no_person_is_blamed(told: list[Failure]) -> None:
+def test_without_the_source_that_tells_of_people_no_person_is_blamed(told: tuple[Failure, ...]) -> None:
     cases = [case for case in decided(told) if case.verdict == "change"]
     after = attributions(without(case, lambda event: event.get("actor_kind") == "human") for case in cases)
     assert len(cases) >= 10
     assert {after[case.tenant].verdict for case in cases} <= {"infrastructure", "undetermined"}
 
 
-def test_without_the_source_that_holds_the_decisive_evidence_the_verdict_is_undetermined(told: list[Failure]) -> None:
+def test_without_the_source_that_holds_the_decisive_evidence_the_verdict_is_undetermined(
+    told: tuple[Failure, ...], before: dict[str, Attribution]
+) -> None:
     """Nobody is cleared by a source that says nothing: neither the culprit, nor everybody."""
     cases = [case for case in decided(told) if case.verdict == "agent"]
     cases = [case for case in cases if not any(event.get("reason") in NODE_FAILS for event in case.events)]
-    before = attributions(cases)
     after = attributions(without(case, lambda event, case=case: _is_of_agents(event, case)) for case in cases)
     right = [case for case in cases if before[case.tenant].verdict == "agent"]
     assert len(right) >= 15
@@ -116,7 +114,7 @@ def _is_its_trace(event: Event, case: Failure) -> bool:
 
 
 def test_other_names_give_the_same_verdict_the_same_probability_and_the_same_causes(
-    told: list[Failure], before: dict[str, Attribution]
+    told: tuple[Failure, ...], before: dict[str, Attribution]
 ) -> None:
     told = told[:SOME]
     other = [renamed(case, 3) for case in told]
@@ -126,7 +124,7 @@ def test_other_names_give_the_same_verdict_the_same_probability_and_the_same_cau
 
 
 def test_arrival_in_another_order_within_the_lateness_changes_nothing(
-    told: list[Failure], before: dict[str, Attribution]
+    told: tuple[Failure, ...], before: dict[str, Attribution]
 ) -> None:
     some = told[:SOME]
     assert attributions(reordered(case, 5) for case in some) == {case.tenant: before[case.tenant] for case in some}

@@ -5,20 +5,21 @@ from pathlib import Path
 
 import pytest
 
-from bench.quality_causes import Score, calibration_error, measure, pooled
+from bench.quality_causes import Score, calibration_error, measure, pooled, scores_of
+from schemas.incidents import Incident
 from tests.causes.failures import FAMILIES, REPORTING, Failure, failure
-
-CASES = 140  # twenty of each family; `python -m bench.quality_causes` runs 2,100
 
 
 @pytest.fixture(scope="module")
-def scores() -> dict[str, Score]:
-    return measure(map(failure, REPORTING[:CASES]))
+def scores(told: tuple[Failure, ...], played: dict[str, list[Incident]]) -> dict[str, Score]:
+    return scores_of(told, played)
 
 
-def test_every_family_is_there_and_every_failure_is_an_incident(scores: dict[str, Score]) -> None:
+def test_every_family_is_there_and_every_failure_is_an_incident(
+    told: tuple[Failure, ...], scores: dict[str, Score]
+) -> None:
     assert set(scores) == set(FAMILIES)
-    assert all(score.cases == CASES // len(FAMILIES) and score.no_incident == 0 for score in scores.values())
+    assert all(score.cases == len(told) // len(FAMILIES) and score.no_incident == 0 for score in scores.values())
 
 
 def test_its_probabilities_are_better_than_those_of_the_last_change_and_of_the_nearest_write(
@@ -56,10 +57,9 @@ def test_the_cases_are_told_without_the_code_that_judges_them() -> None:
             assert not [name for name in names if name.startswith(("pipeline", "bench"))], path
 
 
-def test_a_case_is_a_function_of_its_seed_and_names_tell_nothing_of_the_truth() -> None:
+def test_a_case_is_a_function_of_its_seed_and_names_tell_nothing_of_the_truth(told: tuple[Failure, ...]) -> None:
     assert failure(10_003) == failure(10_003)
-    told = [failure(seed) for seed in REPORTING[:CASES]]
-    assert len({case.tenant for case in told}) == CASES
+    assert len({case.tenant for case in told}) == len(told)
     for case in told:
         assert not _words(case) & {"cause", "culprit", "innocent", "guilty", "root", "blame", "fault"}, case.tenant
 
