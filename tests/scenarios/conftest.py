@@ -8,6 +8,9 @@ import pytest
 from pipeline.demo.recording import recording_of
 from pipeline.demo.story import story
 from pipeline.embedded import Database
+from reports.postmortem.build import build
+from reports.postmortem.model import Document
+from sinks.clickhouse import incidents as stored
 from sinks.clickhouse.client import Client
 from tests.abuse.running import run
 from tests.databases import drop, migrated
@@ -28,3 +31,9 @@ def demo(clickhouse: Database) -> Iterator[Client]:
         run(clickhouse, list(recording.messages()), limits=Path("pipeline/demo/limits.yml"), reading=keep)
     yield kept
     drop(kept)
+
+
+@pytest.fixture(scope="session")
+def postmortems(demo: Client) -> dict[str, Document]:
+    """Kind of incident -> the postmortem of the story's one of that kind; nothing else was stored when it was asked."""
+    return {item.kind: build(demo, item.incident_id, item.revision) for item in stored.newest(demo, 10)}

@@ -12,6 +12,7 @@ import pytest
 from pipeline.embedded import Database
 from reports.postmortem.build import build as postmortem
 from reports.postmortem.formats import FORMATS
+from reports.postmortem.model import Document
 from reports.roundup.build import build as roundup
 from reports.roundup.formats import FORMATS as ROUNDUP_FORMATS
 from sinks.clickhouse import incidents as stored
@@ -84,14 +85,16 @@ def test_every_panel_of_grafana_shows_the_same(panel: dict[str, Any], demo: Clie
     assert _sorted(demo.query(sql)) == _sorted(twice.query(sql))
 
 
-def test_postmortems_and_the_roundup_are_the_same_bytes(demo: Client, twice: Client) -> None:
+def test_postmortems_and_the_roundup_are_the_same_bytes(
+    demo: Client, twice: Client, postmortems: dict[str, Document]
+) -> None:
     found = stored.newest(demo, 10)
     assert len(found) == 3
     assert stored.newest(twice, 10) == found
     for incident in found:
-        first, second = (postmortem(client, incident.incident_id, incident.revision) for client in (demo, twice))
+        second = postmortem(twice, incident.incident_id, incident.revision)
         for form in FORMATS.values():
-            assert form.render(first) == form.render(second), incident.kind
+            assert form.render(postmortems[incident.kind]) == form.render(second), incident.kind
     first_week, second_week = (roundup(client, "2026-W10") for client in (demo, twice))
     for render in ROUNDUP_FORMATS.values():
         assert render(first_week) == render(second_week)

@@ -21,6 +21,7 @@ from reports.postmortem.model import Document
 from reports.postmortem.verify import verify
 from sinks.clickhouse import incidents as stored
 from sinks.clickhouse.client import Client
+from tests.scenarios.remembered import Remembered
 
 pytestmark = [pytest.mark.embedded, pytest.mark.timeout(300)]
 GOLDEN = Path(__file__).parent / "golden"
@@ -45,16 +46,16 @@ class Read:
 
 
 @pytest.fixture(scope="module")
-def read(demo: Client) -> Read:
-    return _read(demo)
+def read(demo: Client, postmortems: dict[str, Document]) -> Read:
+    return _read(demo, postmortems)
 
 
-def _read(client: Client) -> Read:
-    read = Read()
+def _read(client: Client, postmortems: dict[str, Document]) -> Read:
+    read, answers = Read(), dict[str, Remembered]()
     for incident in stored.newest(client, 10):
-        document = build(client, incident.incident_id, incident.revision)
-        read.documents[incident.kind] = document
-        read.again[incident.kind] = build(client, incident.incident_id, incident.revision)
+        document = read.documents[incident.kind] = postmortems[incident.kind]
+        again = answers[incident.kind] = Remembered(client)
+        read.again[incident.kind] = build(again, incident.incident_id, incident.revision)
         for outcome in replay(
             client, incident, Values(tokens=2_000_000), 7
         ).outcomes:  # the budget of the demo's limits
@@ -63,18 +64,19 @@ def _read(client: Client) -> Read:
                 read.stops[f"{incident.kind} {outcome.limit}"] = at
         for name, form in FORMATS.items():
             text = form.render(document)
-            read.found[f"{incident.kind} {name}"] = [finding.says for finding in verify(client, text)]
+            read.found[f"{incident.kind} {name}"] = [finding.says for finding in verify(again, text)]
+    loop = answers["feedback_loop"]
     for name, form in FORMATS.items():
         text = form.render(read.documents["feedback_loop"])
         told = text.replace("2026-03-02 at 14:", "2026-03-02 at 15:", 1)
         assert told != text
-        read.found[f"{name} wrong"] = [finding.says for finding in verify(client, told)]
+        read.found[f"{name} wrong"] = [finding.says for finding in verify(loop, told)]
         lines = [line for line in text.splitlines() if "Detected at" not in line]
-        read.found[f"{name} short"] = [finding.says for finding in verify(client, "\n".join(lines))]
+        read.found[f"{name} short"] = [finding.says for finding in verify(loop, "\n".join(lines))]
     text = FORMATS["md"].render(read.documents["feedback_loop"])
     more = text.replace("## Root cause\n", "## Root cause\n\n- It was the weather.\n", 1)
-    read.found["more"] = [f"{finding.line} {finding.says}" for finding in verify(client, more)]
-    read.found["sql"] = [finding.says for finding in verify(client, text.replace("LIMIT 1", "LIMIT 2"))]
+    read.found["more"] = [f"{finding.line} {finding.says}" for finding in verify(loop, more)]
+    read.found["sql"] = [finding.says for finding in verify(loop, text.replace("LIMIT 1", "LIMIT 2"))]
     failure = read.documents["agent_caused_failure"]
     read.found["acknowledged"] = _acknowledged(client, failure)
     told = stored.by_id(client, failure.incident_id).evidence
