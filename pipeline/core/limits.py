@@ -55,11 +55,16 @@ class Match(BaseModel):
 
     def covers(self, **call: str | None) -> bool:
         """An entry that names a version, a model, a tool or a target says nothing of calls without one."""
-        for name, pattern in self:
+        for name, pattern in self.narrowing:
             value = call.get(name)
-            if pattern != "*" and (value is None or not fnmatchcase(value, pattern)):
+            if value is None or not fnmatchcase(value, pattern):
                 return False
         return True
+
+    @cached_property
+    def narrowing(self) -> tuple[tuple[str, str], ...]:
+        """The patterns that do not match all: mostly one, of which every call is asked."""
+        return tuple((name, pattern) for name, pattern in self if pattern != "*")
 
 
 class Limit(BaseModel):
