@@ -29,6 +29,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
+    PrivateAttr,
     StringConstraints,
     field_validator,
     model_validator,
@@ -52,19 +53,18 @@ class Match(BaseModel):
     model: Pattern = "*"
     tool_name: Pattern = "*"
     target: Pattern = "*"
+    _narrowing: tuple[tuple[str, str], ...] = PrivateAttr(())  # mostly one, and every call is asked of it
 
     def covers(self, **call: str | None) -> bool:
         """An entry that names a version, a model, a tool or a target says nothing of calls without one."""
-        for name, pattern in self.narrowing:
+        for name, pattern in self._narrowing:
             value = call.get(name)
             if value is None or not fnmatchcase(value, pattern):
                 return False
         return True
 
-    @cached_property
-    def narrowing(self) -> tuple[tuple[str, str], ...]:
-        """The patterns that do not match all: mostly one, of which every call is asked."""
-        return tuple((name, pattern) for name, pattern in self if pattern != "*")
+    def model_post_init(self, _: Any, /) -> None:
+        self._narrowing = tuple((name, pattern) for name, pattern in self if pattern != "*")
 
 
 class Limit(BaseModel):

@@ -59,6 +59,12 @@ def test_an_entry_that_overrides_a_general_one_is_held_against_it() -> None:
     assert found([general], [general, {"match": AGENT, "max_steps": 20}]) == []
 
 
+def test_versions_that_calls_were_judged_by_can_be_compared() -> None:
+    before, after = (Limits.model_validate({"version": 1, "limits": [{"max_steps": most}]}) for most in (30, 90))
+    assert all(version.limits[0].match.covers(agent_id="seo-agent") for version in (before, after))
+    assert [(one.name, one.was, one.now) for one in loosened(before, after)] == [("max_steps", 30, 90)]
+
+
 def test_an_entry_that_goes_leaves_what_is_general() -> None:
     both = [{"max_steps": 90}, {"match": {"agent_id": "seo-*"}, "max_steps": 30}]
     assert found(both, both[:1]) == [("max_steps", 30, 90)]
