@@ -98,14 +98,19 @@ async def _run(settings: Settings, client: Client, messages: Iterable[Message]) 
     return Ran(rows, schema, pages.getvalue(), counts, [], [], was_clean)
 
 
-def contents(client: Client) -> tuple[dict[str, list[dict[str, Any]]], list[tuple[str, str]]]:
-    """Every row of every table, and the statement that made each table and view."""
+def contents(client: Client, *, final: bool = False) -> tuple[dict[str, list[dict[str, Any]]], list[tuple[str, str]]]:
+    """Every row of every table, and the statement that made each table and view. final: without the rows that a merge,
+    which may come at any time, takes away."""
     made = client.query(
         "SELECT name, engine, create_table_query FROM system.tables WHERE database = {d:String} ORDER BY name",
         {"d": client.database},
     )
     rows = {
-        item["name"]: client.query(f"SELECT * FROM {item['name']}") for item in made if item["engine"].endswith("Tree")
+        item["name"]: client.query(
+            f"SELECT * FROM {item['name']} {'FINAL' if final and 'Replacing' in item['engine'] else ''}"
+        )
+        for item in made
+        if item["engine"].endswith("Tree")
     }
     return rows, [(item["name"], item["create_table_query"].replace(client.database, "")) for item in made]
 

@@ -88,7 +88,7 @@ class Hook(BaseHTTPRequestHandler):
 
 def everything(client: Client, broker: Broker) -> tuple[Any, dict[str, int], dict[str, list[int]]]:
     """Every row of every table, how many messages each topic has, and what the groups have committed."""
-    rows, schema = contents(client)
+    rows, schema = contents(client, final=True)
     counts = {topic.name: len(broker.values(topic.name)) for topic in ALL}
     groups = ("aftermath.replay", "aftermath.tail", "aftermath")
     return (
