@@ -8,13 +8,18 @@ from schemas.times import EPOCH, MICROS
 LONGEST_RETRY_AFTER = 300.0  # seconds; the cap of the back-off
 
 
-def parse_retry_after(value: str | None, now: int) -> float | None:
-    """Seconds to wait, from a number or an HTTP date, at most five minutes; None where it is neither."""
+def parse_retry_after(value: str | None, now: int | None) -> float | None:
+    """Seconds to wait, from a number or an HTTP date, at most five minutes; None where it is neither.
+
+    A date says nothing where `now` is not known.
+    """
     if value is None:
         return None
     text = value.strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:12]), LONGEST_RETRY_AFTER)
+    if now is None:
+        return None
     try:
         moment = email.utils.parsedate_to_datetime(text)
     except ValueError:

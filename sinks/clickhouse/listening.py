@@ -36,11 +36,9 @@ class ListeningPool:
 
 def seconds_in(headers: Mapping[str, str]) -> float | None:
     """What `Retry-After` says; a date is taken against the answer's own `Date`. None where it says nothing."""
-    wanted = headers.get("Retry-After")
-    if wanted is None:
-        return None
+    answered: int | None
     try:
         answered = parse_time(email.utils.parsedate_to_datetime(headers.get("Date", "")))
     except ValueError:
-        return parse_retry_after(wanted, 0) if wanted.strip().isdigit() else None
-    return parse_retry_after(wanted, answered)
+        answered = None
+    return parse_retry_after(headers.get("Retry-After"), answered)
