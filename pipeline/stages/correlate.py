@@ -55,11 +55,9 @@ class Correlate(SavingStage[CorrelateOperator]):
         now: Callable[[], int],
         owners: Owners | None = None,
     ) -> None:
-        super().__init__(settings, fail)
+        super().__init__(settings, fail, rules=rules, now=now)
         self._owners = owners or Owners()
-        self._now = now
         self._limits = LimitsLog(settings.kafka_connection, limits)
-        self._rules = rules
         self._publisher: Publisher | None = None
         self._free_at: dict[int, int] = {}  # partition -> offset of a marker that lets rows go: read on up to there
 

@@ -61,10 +61,8 @@ class Detect(SavingStage[Partition]):
     def __init__(
         self, settings: Settings, fail: Fail, *, limits: Limits, rules: TimeRules, now: Callable[[], int]
     ) -> None:
-        super().__init__(settings, fail)
+        super().__init__(settings, fail, rules=rules, now=now)
         self._limits = LimitsLog(settings.kafka_connection, limits)
-        self._rules = rules
-        self._now = now
         self._publisher: Publisher | None = None
         self._unframing = Unframing(settings)
         self._ticked: dict[tuple[str, int], int] = {}

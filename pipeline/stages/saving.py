@@ -4,19 +4,23 @@
 are written; 3 when Kafka has them, the manifest; 4 when Kafka has that, the input offset may be committed, and never
 beyond. So what a restarted task reads again begins where its snapshot ends, and what it emits again is known to the
 readers. Without a usable snapshot reading starts at the earliest offset there is.
+
+Live, a snapshot that is due waits for the second half of a pane: in the first one the pane before is closed, and
+somebody may be waiting for what is found in it.
 """
 
 import asyncio
 import logging
 import uuid
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from faust.types import TP
 
 from pipeline.clock import monotonic
+from pipeline.core.panes import TimeRules
 from pipeline.core.plain import StateError, Written
 from pipeline.core.spent import Spent
 from pipeline.fail_at import end_here
@@ -28,6 +32,7 @@ from pipeline.stages.base import Fail, Stage
 from pipeline.stages.publish import Outgoing, Publisher
 from pipeline.stages.read_back import read_partitions
 from pipeline.transport import Restore, Restored
+from schemas.times import MICROS
 from schemas.topics import SNAPSHOTS, source_name
 
 log = logging.getLogger(__name__)
@@ -36,6 +41,7 @@ Memory = TypeVar("Memory")
 TIMES_ITS_COST = 20  # a snapshot that took a second is not made more often than every 20 s
 LOOK_SECONDS = 0.01
 IDLE_LOOK_SECONDS = 0.1
+CALM, CALM_ENDS = 0.5, 0.9  # in panes, since the one before could be closed: when snapshots are made
 
 
 @dataclass(slots=True)
@@ -70,8 +76,10 @@ class SavingStage(Stage[Memory]):
 
     rewinds = True
 
-    def __init__(self, settings: Settings, fail: Fail) -> None:
+    def __init__(self, settings: Settings, fail: Fail, *, rules: TimeRules, now: Callable[[], int]) -> None:
         super().__init__(settings, fail)
+        self._rules = rules
+        self._now = now
         self._saves: dict[tuple[str, int], Task] = {}
         self.operator_seconds = 0.0  # in operators since the stage began
         self.spent = Spent(monotonic)  # of it, by detector
@@ -165,7 +173,7 @@ class SavingStage(Stage[Memory]):
 
     async def took(self, element: Element) -> None:
         task = self._saves[element.topic, element.partition]
-        if self._is_due(task):
+        if self._is_due(task) and not self._calm_in():
             await self._save(element.topic, element.partition, element.end, element.epoch, task)
 
     def _is_due(self, task: Task) -> bool:
@@ -173,16 +181,27 @@ class SavingStage(Stage[Memory]):
             return False
         return monotonic() - task.saved_at >= max(self.settings.snapshot_seconds, TIMES_ITS_COST * task.took)
 
+    def _calm_in(self) -> float:
+        """Seconds until panes are closed and no other ends soon; 0 where snapshots are wanted more often than that."""
+        if self.settings.recorded or self.settings.snapshot_seconds <= self.settings.pane_seconds:
+            return 0.0
+        pane = self._rules.pane
+        since = (self._now() - self._rules.lateness) % pane
+        if since < pane * CALM_ENDS:
+            return max(0.0, pane * CALM - since) / MICROS
+        return (pane + pane * CALM - since) / MICROS
+
     async def _save_when_idle(self) -> None:
         """What was read last is saved too when nothing more comes."""
         while True:
             await asyncio.sleep(max(IDLE_LOOK_SECONDS, self.settings.snapshot_seconds / 4))
+            await asyncio.sleep(self._calm_in())
             async with self._turn:
                 if self.app is None or self._is_closing or self._epoch != self.consumer.epoch:
                     continue
                 for place, end in list(self._read_to.items()):
                     task = self._saves[place]
-                    if task.offset < end and self._is_due(task):
+                    if task.offset < end and self._is_due(task) and not self._calm_in():
                         await self._save(*place, end, self._epoch, task)
 
     async def save_all(self) -> None:

@@ -1,6 +1,6 @@
 """A detect stage that remembers where it began to read, and what it failed with."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from pipeline.core.limits import Limits
 from pipeline.core.panes import TimeRules
@@ -14,10 +14,10 @@ from tests.builders import T0
 class Detecting(Detect):
     """began: the first offset of each element of partition 0."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, now: Callable[[], int] = lambda: T0) -> None:
         self.errors: list[StageError] = []
         self.began: list[int] = []
-        super().__init__(settings, self.errors.append, limits=Limits(), rules=TimeRules(), now=lambda: T0)
+        super().__init__(settings, self.errors.append, limits=Limits(), rules=TimeRules(), now=now)
 
     async def take(self, element: Element) -> Awaitable[None]:
         if element.partition == 0:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import Producer
 
+from pipeline.clock import monotonic
 from pipeline.core import merge
 from pipeline.core.limits import Limits
 from pipeline.core.panes import TimeRules
@@ -89,6 +90,31 @@ async def test_a_worker_that_starts_again_reads_on_where_its_snapshot_ends(
         again.consumer.take_restored(again.consumer.epoch - 1)
     assert await again.stop()
     assert found(kafka).newest_epoch == 2
+
+
+async def test_a_snapshot_that_is_due_waits_until_panes_are_closed(
+    kafka: Broker, settings: Settings, started: Start
+) -> None:
+    closing, calm = (
+        T0 + PANE // 5,
+        T0 + PANE * 3 // 5,
+    )  # since the pane before could be closed: the lateness is two panes
+    clock = [closing]
+    stage = Detecting(
+        settings.model_copy(update={"recorded": False, "pane_seconds": 1, "snapshot_seconds": 1.1}),
+        now=lambda: clock[0],
+    )
+    await started(stage)
+    ticks(kafka, 1)
+    await until(lambda: stage.is_caught_up({(TRACES.name, 0): 1}))
+    due_at = monotonic() + 1.1
+    await until(lambda: monotonic() > due_at)
+    ticks(kafka, 2)
+    await until(lambda: stage.is_caught_up({(TRACES.name, 0): 2}))
+    assert found(kafka).snapshot is None
+    clock[0] = calm
+    ticks(kafka, 3)
+    await until(lambda: (whole := found(kafka).snapshot) is not None and whole.manifest.offset == 3)
 
 
 async def test_what_a_worker_had_saved_and_not_committed_when_it_died_is_committed_though_nothing_more_comes(
