@@ -77,6 +77,7 @@ class Publisher:
                 "acks": "all",
                 "partitioner": "murmur2_random",
                 "compression.type": "zstd",
+                "compression.level": 1,  # 1 to 7% more bytes than with the usual 3, in half of the time
                 "linger.ms": 5,
                 "batch.size": 1_048_576,
                 "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
