@@ -42,8 +42,8 @@ class Element:
             return Batch(
                 topic=self.topic,
                 partition=self.partition,
-                offsets=columns.offsets.tolist(),
-                ingest_times=(columns.timestamps * MICROS_PER_MS).tolist(),
+                offsets=columns.offsets,
+                ingest_times=columns.timestamps * MICROS_PER_MS,
                 keys=columns.keys,
                 values=columns.values,
             )

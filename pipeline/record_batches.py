@@ -137,12 +137,13 @@ class Records(Sequence[Record]):
         walked = [part for part in self._parts if isinstance(part, Columns)]
         if len(walked) < len(self._parts) or len({part.timestamp_type for part in walked}) != 1:
             return None
+        values = Packed.joined([part.values for part in walked])
         return Columns(
             np.concatenate([part.offsets for part in walked]),
             np.concatenate([part.timestamps for part in walked]),
             walked[0].timestamp_type,
-            Packed.joined([part.keys for part in walked]),
-            Packed.joined([part.values for part in walked]),
+            Packed.joined([part.keys for part in walked], values.data),  # both stand in the same bytes
+            values,
         )
 
     @property

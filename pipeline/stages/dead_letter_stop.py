@@ -7,6 +7,7 @@ the share of those in one minute of append time. Pure; time is that of the recor
 
 from dataclasses import dataclass
 
+from schemas.codecs import Integers
 from schemas.errors import AftermathError
 from schemas.times import MINUTE
 
@@ -31,7 +32,7 @@ class RejectedWatch:
     read: int = 0
     rejected: int = 0
 
-    def see(self, offsets: list[int], rejected: set[int], newest_ingest_time: int) -> None:
+    def see(self, offsets: Integers, rejected: set[int], newest_ingest_time: int) -> None:
         """Count one batch. Raises TooManyDeadLettersError where a limit is passed."""
         minute = newest_ingest_time // MINUTE
         if minute != self.minute:

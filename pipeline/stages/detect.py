@@ -132,9 +132,9 @@ class Detect(SavingStage[Partition]):
         batch = element.batch()
         decoded = decode_batch(batch, TOPIC_RECORDS[element.topic])
         partition.newest_ingest_time = max(partition.newest_ingest_time, decoded.newest_ingest_time)
-        partition.watch.see(list(batch.offsets), {item.offset for item in decoded.rejected}, decoded.newest_ingest_time)
+        partition.watch.see(batch.offsets, {item.offset for item in decoded.rejected}, decoded.newest_ingest_time)
         if partition.is_at_start:
-            partition.operator.starts_at(batch.offsets[0], batch.ingest_times[0])
+            partition.operator.starts_at(int(batch.offsets[0]), int(batch.ingest_times[0]))
             partition.is_at_start = False
         began = monotonic()
         detected = partition.operator.read(decoded)

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from schemas.errors import Reason, Rejected
+
+Integers = Sequence[int] | np.ndarray[Any, np.dtype[np.int64]]
 
 TICK = b'{"type": "tick"}'  # appended to an idle partition so that its watermark moves
 
@@ -24,12 +28,12 @@ class Unread(bytes):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The messages of one fetch of one partition, in offset order; the four lists have equal length."""
+    """The messages of one fetch of one partition, in offset order; the four have equal length."""
 
     topic: str
     partition: int
-    offsets: Sequence[int]
-    ingest_times: Sequence[int]  # append time of each record, microseconds UTC
+    offsets: Integers
+    ingest_times: Integers  # append time of each record, microseconds UTC
     keys: Sequence[bytes | None]
     values: Sequence[bytes | None]
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from schemas import registry
-from schemas.codecs import Batch, Decoded, Unread, json_events, ranges, single
+from schemas.codecs import Batch, Decoded, Integers, Unread, json_events, ranges, single
 from schemas.codecs.packed import Numbers
 from schemas.codecs.single import UnreadableError
 from schemas.codecs.walk import walk
@@ -68,8 +68,8 @@ def frame_of(
     record: str,
     rows: Sequence[Mapping[str, Any]],
     partition: int,
-    offsets: Sequence[int],
-    ingest_times: Sequence[int],
+    offsets: Integers,
+    ingest_times: Integers,
     folder: Path = registry.FOLDER,
 ) -> pl.DataFrame:
     """Validated rows in the shape of `Decoded.frame`; absent fields get their defaults."""
@@ -81,8 +81,8 @@ def frame_of_columns(
     record: str,
     columns: Mapping[str, Sequence[Any]],
     partition: int,
-    offsets: Sequence[int],
-    ingest_times: Sequence[int],
+    offsets: Integers,
+    ingest_times: Integers,
     folder: Path = registry.FOLDER,
 ) -> pl.DataFrame:
     """The same of rows that are columns already: all fields."""
@@ -189,9 +189,7 @@ def _in_order(parts: list[Part]) -> tuple[Sequence[int], pl.DataFrame]:
     return positions[order].tolist(), pl.concat([frame for _, frame in parts])[order]
 
 
-def _with_origin(
-    frame: pl.DataFrame, partition: int, offsets: Sequence[int] | Numbers, ingest_times: Sequence[int] | Numbers
-) -> pl.DataFrame:
+def _with_origin(frame: pl.DataFrame, partition: int, offsets: Integers, ingest_times: Integers) -> pl.DataFrame:
     return frame.hstack(
         [
             pl.Series("partition", np.full(frame.height, partition, dtype=np.int32)),

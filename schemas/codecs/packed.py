@@ -28,13 +28,13 @@ class Packed(Sequence[bytes | None]):
         return cls(b"".join([*whole, PADDING]), np.cumsum(sizes) - sizes, sizes)
 
     @classmethod
-    def joined(cls, parts: Sequence["Packed"]) -> "Packed":
-        """All of them, one after the other; copies their bytes."""
+    def joined(cls, parts: Sequence["Packed"], data: bytes | None = None) -> "Packed":
+        """All of them, one after the other; copies their bytes, or takes those that were joined before."""
         if len(parts) == 1:
             return parts[0]
         lengths = np.array([len(part.data) for part in parts])
         return cls(
-            b"".join(part.data for part in parts),
+            b"".join(part.data for part in parts) if data is None else data,
             np.concatenate([part.starts for part in parts])
             + np.repeat(np.cumsum(lengths) - lengths, [len(part) for part in parts]),
             np.concatenate([part.sizes for part in parts]),
