@@ -1,6 +1,7 @@
 """Secrets leave the text, everything else stays."""
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -97,7 +98,7 @@ def test_rows_for_correlate_hold_no_secret_and_what_was_json_still_is(text: str,
     rows = redact_rows(
         [
             a_signal(f"six times {text}", quoted),
-            an_action(summary=text, tool_args=quoted, observed=json.dumps([quoted]), context_facts=f"[{quoted}]"),
+            an_action(summary=text, tool_args=quoted, context_facts=f"[{quoted}]"),
             a_fact(value=text, previous_value=text, reason=text, message=text, labels=quoted),
             Usage(tenant="t", pane=0, source="x", rows=0, table=b""),
         ]
@@ -105,10 +106,16 @@ def test_rows_for_correlate_hold_no_secret_and_what_was_json_still_is(text: str,
     assert secret not in repr(rows)
     signal, action, fact, usage = rows
     assert json.loads(signal.evidence)["calls"] == 6  # type: ignore[union-attr]
-    assert len(json.loads(action.observed)) == 1  # type: ignore[union-attr]
     assert json.loads(action.tool_args)["calls"] == 6  # type: ignore[union-attr, arg-type]
     assert json.loads(fact.labels)["calls"] == 6  # type: ignore[union-attr, arg-type]
     assert isinstance(usage, Usage)
+
+
+def test_names_of_what_a_session_had_read_stay_as_its_own_do() -> None:
+    read = {"ok": True, "read_at": 1, "span_id": "4111111111111111", "target": "mailbox/ann@b.example", "tool": "mail"}
+    action = an_action(target="mailbox/ann@b.example", observed=json.dumps([read]), summary="ask ann@b.example")
+    (found,) = redact_rows([action])
+    assert found == replace(action, summary="ask [e-mail]")
 
 
 def test_rows_without_a_secret_are_the_same_objects() -> None:
