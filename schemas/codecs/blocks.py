@@ -39,7 +39,7 @@ def decode_batch(batch: Batch, record: str, folder: Path = registry.FOLDER) -> D
     parts: list[Part] = [(_others(len(values), walked.left_out), walked.frame)]
     ticks = _read_rest(values, walked.left_out, newest, parts, bad, folder) if walked.left_out else 0
     positions, frame = _in_order(parts)
-    faults = ranges.faults(frame, record, walked.text_sizes if frame is walked.frame else None)
+    faults = ranges.faults(frame, record, walked.text_views if frame is walked.frame else None)
     if faults:
         bad += [(positions[row], reason, detail) for row, (reason, detail) in faults.items()]
         good = _others(len(positions), sorted(faults))

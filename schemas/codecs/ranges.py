@@ -6,12 +6,13 @@ value in range, its bytes no more than the characters it may have); rows are loo
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import cache
 
 import numpy as np
 import polars as pl
 
 from schemas.codecs.nesting import DEEPEST, bracket_count, too_deep_rows
+from schemas.codecs.walk import INLINE, Views
 from schemas.errors import Reason
 from schemas.events import (
     CLOSED_SETS,
@@ -26,21 +27,19 @@ from schemas.events import (
 from schemas.times import EARLIEST, LATEST
 
 Fault = tuple[Reason, str]
-Sizes = np.ndarray[Any, np.dtype[np.int64]]
-FEW = 500  # rows, up to which a list of all values is made sooner than the different ones are found
 SHOWN = 40  # characters of a wrong value that stand in a detail
 
 
-def faults(frame: pl.DataFrame, record: str, text_sizes: Mapping[str, Sizes] | None = None) -> dict[int, Fault]:
+def faults(frame: pl.DataFrame, record: str, text_views: Mapping[str, Views] | None = None) -> dict[int, Fault]:
     """Row -> the first thing wrong with it, in the order of the columns; good rows are not in it.
 
-    The frame has the columns of the record's newest schema; others are ignored. text_sizes: the bytes of each value of
-    every text column that has any, where whoever made the frame knows them.
+    The frame has the columns of the record's newest schema; others are ignored. text_views: the views of every text
+    column that has any value, where whoever made the frame knows them.
     """
     found: dict[int, Fault] = {}
     closed, least = CLOSED_SETS[record], LEAST[record]
     times, json_columns = TIME_COLUMNS[record], JSON_COLUMNS[record]
-    for name in _suspects(frame, record, text_sizes):
+    for name in _suspects(frame, record, text_views):
         column = frame[name]
         if name in times:
             _time(column, found)
@@ -57,13 +56,13 @@ def faults(frame: pl.DataFrame, record: str, text_sizes: Mapping[str, Sizes] | N
     return found
 
 
-def _suspects(frame: pl.DataFrame, record: str, text_sizes: Mapping[str, Sizes] | None) -> list[str]:
+def _suspects(frame: pl.DataFrame, record: str, text_views: Mapping[str, Views] | None) -> list[str]:
     """The columns that may hold a wrong value, mostly none. Asked of each column as a whole."""
     closed, least = CLOSED_SETS[record], LEAST[record]
     times, json_columns = TIME_COLUMNS[record], JSON_COLUMNS[record]
     if not frame.height:
         return []
-    sizes = _text_sizes(frame) if text_sizes is None else text_sizes
+    texts = _text_views(frame) if text_views is None else text_views
     found = []
     for column in frame.get_columns():
         name, kind = column.name, column.dtype
@@ -75,15 +74,14 @@ def _suspects(frame: pl.DataFrame, record: str, text_sizes: Mapping[str, Sizes] 
         elif name in least:
             is_good = _lies_between(column, least[name], COUNT_LIMIT)
         elif name in closed:
-            some = column if len(column) <= FEW else column.unique()
-            is_good = set(some.to_list()) <= {*closed[name], None}
+            is_good = _is_among(texts[name], closed[name], nulls)
         elif kind == pl.Float64:
             is_good = bool(column.is_finite().all())
         elif kind == pl.String:
-            limit, size = (TEXT_LENGTH if name in LONG_TEXT else NAME_LENGTH), sizes[name]
+            limit, size = (TEXT_LENGTH if name in LONG_TEXT else NAME_LENGTH), texts[name][:, 0]
             is_good = bool(size.max() <= limit)
             if name not in LONG_TEXT:
-                is_good = is_good and int((size == 0).sum()) == nulls
+                is_good = is_good and int(np.count_nonzero(size == 0)) == nulls
             if name in json_columns and is_good and size.max() > DEEPEST:
                 most: int = frame.select(bracket_count(pl.col(name)).max()).item()
                 is_good = most <= DEEPEST
@@ -94,15 +92,32 @@ def _suspects(frame: pl.DataFrame, record: str, text_sizes: Mapping[str, Sizes] 
     return found
 
 
-def _text_sizes(frame: pl.DataFrame) -> dict[str, Sizes]:
-    """Bytes of each value of every text column that has any; 0 where it is null. One call for all columns."""
-    wanted = [
-        pl.col(column.name).str.len_bytes().fill_null(0)
-        for column in frame.get_columns()
-        if column.dtype == pl.String and column.null_count() < len(column)
+def _text_views(frame: pl.DataFrame) -> dict[str, Views]:
+    """The Arrow views of every text column that has any value; all zero where it is null."""
+    texts = frame.select(pl.col(pl.String).fill_null("")).rechunk()
+    found = {}
+    for name, column in zip(texts.columns, texts.to_arrow(compat_level=pl.CompatLevel.newest()).columns, strict=True):
+        if frame[name].null_count() < frame.height:
+            array = column.chunk(0)
+            views = np.frombuffer(array.buffers()[1], dtype="<u4").reshape(-1, 4)
+            found[name] = views[array.offset : array.offset + len(array)]
+    return found
+
+
+def _is_among(views: Views, allowed: tuple[str, ...], nulls: int) -> bool:
+    """Whether each text is one of these, all of which are so short that a view holds them whole, or null."""
+    low, high = views.view("<u8").T
+    number = nulls + sum(int(np.count_nonzero((low == first) & (high == last))) for first, last in _views_of(allowed))
+    return number == len(views)
+
+
+@cache
+def _views_of(texts: tuple[str, ...]) -> list[tuple[np.uint64, np.uint64]]:
+    """The views of short texts, as two words each."""
+    return [
+        tuple(np.frombuffer(len(text).to_bytes(4, "little") + text.encode().ljust(INLINE, b"\0"), "<u8"))
+        for text in texts
     ]
-    found = frame.select(wanted)
-    return {name: found[name].to_numpy() for name in found.columns}
 
 
 def _lies_between(column: pl.Series, least: int, limit: int) -> bool:

@@ -27,6 +27,7 @@ from schemas.topics import MAX_MESSAGE_BYTES
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+Views = np.ndarray[Any, np.dtype[np.uint32]]  # a row of four words a text: the first is its size
 
 KINDS = frozenset({"string", "long", "double"})  # what events are made of; another schema is read message by message
 INLINE = 12  # bytes of text that stand in an Arrow view itself, not as a place in the batch
@@ -43,29 +44,31 @@ KEPT_WORDS = KEPT.view("<u4")
 class Walked:
     """The rows of the messages that were read, in order, and the places among the messages of those that were not.
 
-    text_sizes: the bytes of each value of every text column that has any; 0 where it is null.
+    text_views: the views of every text column that has any value; all zero where it is null.
     """
 
     frame: pl.DataFrame
     left_out: list[int]
-    text_sizes: Mapping[str, Numbers]
+    text_views: Mapping[str, Views]
 
 
 @dataclass(slots=True)
 class _Column:
-    """A field of all messages; `present` is None where none is null. `sizes` of text: bytes, 0 where it is null."""
+    """A field of all messages; `present` is None where none is null."""
 
     field: Field
-    values: Any = None  # None: null everywhere. Of text: where it begins
-    sizes: Any = None
+    values: Any = None  # None: null everywhere. Of text: its views
     present: Mask | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether there is text in it."""
+        return self.field.type == "string" and self.values is not None
 
     def at(self, rows: Numbers) -> "_Column":
         """These rows of it."""
-        values, sizes, present = (
-            None if part is None else part[rows] for part in (self.values, self.sizes, self.present)
-        )
-        return _Column(self.field, values, sizes, present)
+        values, present = (None if part is None else part[rows] for part in (self.values, self.present))
+        return _Column(self.field, values, present)
 
 
 def walk(messages: Sequence[bytes | None], schema: Schema) -> Walked:
@@ -82,17 +85,16 @@ def walk(messages: Sequence[bytes | None], schema: Schema) -> Walked:
     if not is_whole.all():
         columns = [column.at(np.flatnonzero(is_whole)) for column in columns]
         rows = rows[is_whole]
-    texts = _Texts(data)
     others = np.flatnonzero(~is_ours).tolist()
     high = _high(data) - packed.high_outside - rows.size * _high(schema.header)
     high -= sum(_high(messages[place] or b"") for place in others)
     if not is_whole.all() or high != walker.high:  # some text has bytes above 127
-        is_text = texts.are_valid(columns, rows.size)
+        is_text = _are_valid(columns, data, rows.size)
         if not is_text.all():
             columns = [column.at(np.flatnonzero(is_text)) for column in columns]
             rows = rows[is_text]
-    text_sizes = {column.field.name: column.sizes for column in columns if column.sizes is not None}
-    return Walked(_frame(columns, texts, rows.size), np.delete(np.arange(len(messages)), rows).tolist(), text_sizes)
+    text_views = {column.field.name: column.values for column in columns if column.is_text}
+    return Walked(_frame(columns, data, rows.size), np.delete(np.arange(len(messages)), rows).tolist(), text_views)
 
 
 def _has_header(data: bytes, starts: Numbers, sizes: Numbers, schema: Schema) -> Mask:
@@ -118,6 +120,8 @@ class Walker:
     def __init__(self, data: bytes, starts: Numbers, ends: Numbers) -> None:
         self._bytes: Bytes = np.frombuffer(data, dtype=np.uint8)
         self._words = np.ndarray((len(data) - 7,), dtype="<u8", buffer=data, strides=(1,))
+        self._fours = np.ndarray((len(data) - 3,), dtype="<u4", buffer=data, strides=(1,))
+        self._sixteen = np.ndarray((len(data) - VIEW + 1,), dtype=f"V{VIEW}", buffer=data, strides=(1,))
         self._at = starts
         self._ends = ends
         self._is_whole = np.ones(ends.size, dtype=bool)
@@ -127,7 +131,7 @@ class Walker:
         """The next field of every message."""
         if not field.is_nullable:
             column = _Column(field)
-            column.values, column.sizes, self._at = self._value(field.type, self._at, None)
+            column.values, self._at = self._value(field.type, self._at, None)
         else:
             branch = self._bytes[self._at]
             self._at += 1
@@ -160,40 +164,58 @@ class Walker:
         if every & ~2:
             self._is_whole &= branch & 0xFD == 0
         present = branch == 2
-        rows = np.flatnonzero(present)
-        if rows.size == branch.size:
+        if present.all():
             column = _Column(field)
-            column.values, column.sizes, self._at = self._value(field.type, self._at, None)
+            column.values, self._at = self._value(field.type, self._at, None)
             return column
-        values, sizes, self._at[rows] = self._value(field.type, self._at[rows], rows)
-        column = _Column(field, np.full(branch.size, HEADER_BYTES, dtype=values.dtype), present=present)
+        rows = np.flatnonzero(present)
+        values, self._at[rows] = self._value(field.type, self._at[rows], rows)
+        column = _Column(field, np.zeros((branch.size, *values.shape[1:]), dtype=values.dtype), present)
         column.values[rows] = values
-        if sizes is not None:
-            column.sizes = np.zeros(branch.size, dtype=np.int64)
-            column.sizes[rows] = sizes
         return column
 
-    def _value(self, kind: str, at: Numbers, rows: Numbers | None) -> tuple[Any, Numbers | None, Numbers]:
-        """What stands at these places, the sizes of text, and the places behind it. rows: whose it is; None: all."""
+    def _value(self, kind: str, at: Numbers, rows: Numbers | None) -> tuple[Any, Numbers]:
+        """What stands at these places, of text its views, and the places behind it. rows: whose it is; None: all."""
         if kind == "double":
             values = self._words[at]
             self.high += int(np.count_nonzero(values.view(np.uint8) & 0x80))
-            return values.view(np.float64), None, at + 8
+            return values.view(np.float64), at + 8
         if kind == "long":
-            values, at = self._number(at, rows)
-            return values, None, at
+            return self._number(at, rows)
         sizes, at = self._number(at, rows)
-        if (sizes < 0).any():
+        if sizes.min(initial=0) < 0:
             self._refuse(sizes < 0, rows)
             sizes = np.maximum(sizes, 0)
-        return at, sizes, at + sizes
+        return self._views(at, sizes), at + sizes
+
+    def _views(self, at: Numbers, sizes: Numbers) -> Views:
+        """Text of these sizes at these places. Made while its bytes are near: a moment ago their size was read."""
+        views: Views
+        if sizes.min(initial=INLINE + 1) > INLINE:
+            views = np.zeros((sizes.size, 4), dtype=np.uint32)
+            views[:, 1] = self._fours[at]
+            views[:, 3] = at
+        else:
+            views = self._sixteen[at - 4].view("<u4").reshape(sizes.size, 4)  # a header stands before any text
+            views &= KEPT_WORDS.take(np.minimum(sizes, INLINE + 1), axis=0)
+            if sizes.max() > INLINE:
+                views[:, 3] |= np.where(sizes > INLINE, at, 0).astype(np.uint32)
+        views[:, 0] = sizes
+        return views
 
     def _number(self, at: Numbers, rows: Numbers | None) -> tuple[Numbers, Numbers]:
         """Zig-zag varints of up to eight bytes, and the places behind them."""
         first = self._bytes[at]
         if not np.bitwise_or.reduce(first) & 0x80:
-            plain = first.astype(np.int64)
-            return (plain >> 1) ^ -(plain & 1), at + 1
+            # still as bytes: an eighth of the memory
+            return ((first >> 1).view(np.int8) ^ -(first & 1).view(np.int8)).astype(np.int64), at + 1
+        fours = self._fours[at]
+        if (fours & np.uint32(0x8080)).max() < 0x8080:  # two bytes at most: half the work of eight
+            is_two = first > 127
+            low = fours & np.uint32(0x7F)
+            plain = np.where(is_two, fours >> np.uint32(1) & np.uint32(0x3F80) | low, low).astype(np.int64)
+            self.high += int(np.count_nonzero(is_two))
+            return (plain >> 1) ^ -(plain & 1), at + 1 + is_two
         words = self._words[at]
         stops = ~words & CONTINUES
         if not stops.all():
@@ -222,35 +244,22 @@ class Walker:
             np.minimum(self._at, self._ends, out=self._at)
 
 
-class _Texts:
-    """Text columns of a batch, as Arrow views into its bytes."""
+def _are_valid(columns: list[_Column], data: bytes, height: int) -> Mask:
+    """For each row whether all its text is UTF-8; only asked of a batch that is not plain ASCII."""
+    found = np.ones(height, dtype=bool)
+    for column in columns:
+        if column.is_text:
+            raw = cast(pl.Series, pl.from_arrow(_texts(pa.binary_view(), column.values, None, pa.py_buffer(data))))
+            try:
+                raw.cast(pl.String)
+            except pl.exceptions.ComputeError:
+                found &= [_is_utf8(value) for value in raw.to_list()]
+    return found
 
-    def __init__(self, data: bytes) -> None:
-        self._data = pa.py_buffer(data)
-        self._sixteen = np.ndarray((len(data) - VIEW + 1,), dtype=f"V{VIEW}", buffer=data, strides=(1,))
 
-    def array(self, kind: Any, column: _Column, bits: Any) -> Any:
-        """The column as text, which it must be, or as bytes."""
-        sizes = column.sizes
-        views = self._sixteen[column.values - 4].view("<u4").reshape(sizes.size, 4)  # a header stands before any text
-        views &= KEPT_WORDS.take(np.minimum(sizes, INLINE + 1), axis=0)
-        views[:, 0] = sizes
-        is_long = sizes > INLINE
-        if is_long.any():
-            views[:, 3] |= np.where(is_long, column.values, 0).astype(np.uint32)
-        return pa.Array.from_buffers(kind, sizes.size, [bits, pa.py_buffer(views), self._data])
-
-    def are_valid(self, columns: list[_Column], height: int) -> Mask:
-        """For each row whether all its text is UTF-8; only asked of a batch that is not plain ASCII."""
-        found = np.ones(height, dtype=bool)
-        for column in columns:
-            if column.sizes is not None:
-                raw = cast(pl.Series, pl.from_arrow(self.array(pa.binary_view(), column, None)))
-                try:
-                    raw.cast(pl.String)
-                except pl.exceptions.ComputeError:
-                    found &= [_is_utf8(value) for value in raw.to_list()]
-        return found
+def _texts(kind: Any, views: Views, bits: Any, data: Any) -> Any:
+    """Views into the bytes of a batch as an Arrow array: of text, which they must be, or of bytes."""
+    return pa.Array.from_buffers(kind, len(views), [bits, pa.py_buffer(views), data])
 
 
 def _is_utf8(value: bytes) -> bool:
@@ -261,16 +270,16 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def _frame(columns: list[_Column], texts: _Texts, height: int) -> pl.DataFrame:
-    arrays = []
+def _frame(columns: list[_Column], data: bytes, height: int) -> pl.DataFrame:
+    arrays, buffer = [], pa.py_buffer(data)
     for column in columns:
         kind = ARROW[column.field.type]
         bits = None if column.present is None else pa.py_buffer(np.packbits(column.present, bitorder="little"))
         if column.values is None:
             arrays.append(pa.nulls(height, kind))
-        elif column.sizes is None:
-            arrays.append(pa.Array.from_buffers(kind, height, [bits, pa.py_buffer(column.values)]))
+        elif column.is_text:
+            arrays.append(_texts(kind, column.values, bits, buffer))
         else:
-            arrays.append(texts.array(kind, column, bits))
+            arrays.append(pa.Array.from_buffers(kind, height, [bits, pa.py_buffer(column.values)]))
     batch = pa.RecordBatch.from_arrays(arrays, [column.field.name for column in columns])
-    return cast(pl.DataFrame, pl.from_arrow(batch))
+    return pl.DataFrame(batch)

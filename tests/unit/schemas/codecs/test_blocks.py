@@ -246,6 +246,29 @@ def test_only_what_is_out_of_the_ordinary_is_left_out() -> None:
     assert walked.frame["step"].to_list() == [0, None, 3]
 
 
+@pytest.mark.parametrize(
+    "text", ["", "c", "chat\0", "cha", "chatt", "chat" + "\0" * 8, "execute_tool_", "Chat", "chät"]
+)
+def test_a_text_that_is_nearly_one_of_a_closed_set_is_refused_as_avro_and_as_json(text: str) -> None:
+    rows = [span(n, operation=each) for n, each in enumerate(["chat", text, "execute_tool"])]
+    for values in (
+        [avro(row) for row in rows],
+        [as_json(row) for row in rows],
+        [avro(rows[0]), *map(as_json, rows[1:])],
+    ):
+        assert refused(decode(values)) == [(101, Reason.UNKNOWN_VALUE)]
+
+
+@pytest.mark.parametrize("number", [0, 1, 63, 64, 127, 128, 8191, 8192, 2**20, 2**28, 2**40])
+def test_numbers_of_all_widths_are_read_alone_and_beside_each_other(number: int) -> None:
+    rows = [span(0, input_tokens=number), span(1, input_tokens=3), span(2, input_tokens=70), span(3, summary="a" * 100)]
+    for chosen in (rows, rows[:1], rows[:2], rows[1:]):
+        walked = walk([avro(row) for row in chosen], SPAN)
+        assert walked.left_out == []
+        assert walked.frame["input_tokens"].to_list() == [row.get("input_tokens", 0) for row in chosen]
+        assert walked.frame["summary"].to_list() == [row.get("summary") for row in chosen]
+
+
 @pytest.mark.parametrize("text", ["ä", "ä" * 6, "a" * 11 + "ä", "a" * 12 + "ä", "€" * 4, "😀" * 3, "😀" * 40])
 def test_text_that_is_not_ascii_is_walked_too(text: str) -> None:
     rows = [span(0), span(1, summary=text, agent_id=text), span(2, tool_args='"a"')]
@@ -253,8 +276,8 @@ def test_text_that_is_not_ascii_is_walked_too(text: str) -> None:
     assert walked.left_out == [3]
     assert walked.frame["summary"].to_list() == [None, text, None]
     assert walked.frame["agent_id"][1] == text
-    for name, sizes in walked.text_sizes.items():
-        assert sizes.tolist() == walked.frame[name].str.len_bytes().fill_null(0).to_list()
+    for name, views in walked.text_views.items():
+        assert views[:, 0].tolist() == walked.frame[name].str.len_bytes().fill_null(0).to_list()
 
 
 def test_text_that_is_not_utf_8_is_left_out_wherever_it_stands() -> None:
