@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import orjson
+import polars as pl
 
 from pipeline.core.observed_memory import ObservedMemory, Seen
 from pipeline.core.panes import mix
 from pipeline.core.rows import Rows
 from pipeline.core.sessions import Slots
-from schemas.signals import Action
+from schemas.signals import Action, from_columns
 
 MOST_FACTS = 64
 TOOL_OPERATIONS = ("execute_tool", "retrieval", "handoff")
@@ -28,8 +29,6 @@ ACTION_COLUMNS = (
     "requested_by", "operation", "tool_name", "tool_args", "access", "target", "start_time", "event_time", "status",
     "approval", "approved_by", "summary", "expects", "partition", "offset",
 )  # fmt: skip
-
-COPIED = tuple(name for name in ACTION_COLUMNS if name not in ("approval", "approved_by", "event_time"))
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 # the last chat, and when and in which chat the context was last cut
@@ -52,8 +51,11 @@ def actions_of(rows: Rows, memory: ObservedMemory) -> list[Action]:
 def late_actions_of(rows: Rows) -> list[Action]:
     """Actions that came late: evidence. What their session had read by then is not known any more."""
     acts = rows.equals("operation", *TOOL_OPERATIONS) & rows.equals("access", *ACTING)
-    found = rows.take(np.flatnonzero(acts), ACTION_COLUMNS).rows(named=True)
-    return [_action(row, "[]", True, ({}, None), (None, None), late=True) for row in found]
+    found = rows.take(np.flatnonzero(acts), ACTION_COLUMNS)
+    number = len(found)
+    return _actions(
+        found, ["[]"] * number, [True] * number, [NOTHING_SAID] * number, [(None, None)] * number, late=True
+    )
 
 
 def _learn_chats(rows: Rows, order: Slots, acts: Bools, memory: ObservedMemory) -> "dict[int, Context]":
@@ -216,9 +218,8 @@ def _in_rounds(
                 said += _said(slots[acting].tolist(), places[acting].tolist(), rows, rare, memory)
         if acted:
             own = places[np.concatenate(acted)]
-            content = rows.take(own, ACTION_COLUMNS).rows(named=True)
-            context = [contexts[place] for place in own.tolist()]
-            actions = list(map(_action, content, memory.reads(seen), lost, said, context))
+            found, around = rows.take(own, ACTION_COLUMNS), [contexts[place] for place in own.tolist()]
+            actions = _actions(found, memory.reads(seen), lost, said, around, late=False)
     for slot, events in rare.items():
         _learn_rare(slot, events, len(rows), memory)
     return actions
@@ -258,24 +259,24 @@ def _said(
     return found
 
 
-def _action(
-    row: dict[str, Any], observed: str, lost: bool, said: Said, context: Context, *, late: bool = False
-) -> Action:
-    (facts, approval), (chat, cut) = said, context
-    granted, by = approval if approval is not None else (row["approval"], None)
-    return Action(
-        **{name: row[name] for name in COPIED},
-        approval=granted,
-        approved_by=row["approved_by"] or by,
-        end_time=row["event_time"],
-        observed=observed,
-        has_lost_reads=lost,
-        context_facts=orjson.dumps([{"event_id": name, "read_at": at} for name, at in facts.items()]).decode()
-        if facts
-        else "[]",
-        cut_at=cut[0] if cut else None,
-        cut_span_id=cut[1] if cut else None,
-        last_chat_span_id=chat,
-        late=late,
-        topic="agent.traces.v1",
-    )
+def _actions(
+    frame: pl.DataFrame, observed: list[str], lost: list[bool], said: list[Said], contexts: list[Context], *, late: bool
+) -> list[Action]:
+    """The actions of these rows, which have ACTION_COLUMNS."""
+    columns: dict[str, list[Any]] = frame.to_dict(as_series=False)
+    asked, by = columns["approval"], columns["approved_by"]
+    approvals = [approval for _, approval in said]
+    columns["approval"] = [one if used is None else used[0] for one, used in zip(asked, approvals, strict=True)]
+    columns["approved_by"] = [one or (used and used[1]) for one, used in zip(by, approvals, strict=True)]
+    columns["end_time"] = columns["event_time"]
+    columns["observed"], columns["has_lost_reads"] = observed, lost
+    columns["context_facts"] = [_facts_text(facts) if facts else "[]" for facts, _ in said]
+    columns["last_chat_span_id"] = [chat for chat, _ in contexts]
+    columns["cut_at"] = [cut and cut[0] for _, cut in contexts]
+    columns["cut_span_id"] = [cut and cut[1] for _, cut in contexts]
+    columns["late"], columns["topic"] = [late] * len(said), ["agent.traces.v1"] * len(said)
+    return from_columns(Action, columns, len(said))
+
+
+def _facts_text(facts: dict[str, int]) -> str:
+    return orjson.dumps([{"event_id": name, "read_at": at} for name, at in facts.items()]).decode()
