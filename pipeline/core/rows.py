@@ -17,7 +17,7 @@ HASHED = frozenset(
     {
         "tenant", "session_id", "root_session_id", "parent_span_id", "agent_id", "agent_version", "task_type",
         "operation", "model", "tool_name", "tool_args", "args_digest", "result_digest", "access", "target", "status",
-        "finish_reason", "approval",
+        "finish_reason", "approval", "error_type",
     }
 )  # fmt: skip
 
