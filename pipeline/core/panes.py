@@ -200,7 +200,7 @@ class Panes:
             return self._nothing()
         frame = pl.concat([part for part, _ in done], rechunk=True) if len(done) > 1 else done[0][0]
         panes = np.concatenate([panes for _, panes in done]) if len(done) > 1 else done[0][1]
-        frame = frame.with_columns(pl.Series("pane", panes))
+        frame = frame.hstack([pl.Series("pane", panes)])
         frame = fold_equal_keys(frame, KEYS[self.record])
         return Part(frame, order_of(frame, ORDER[self.record]))
 
@@ -238,9 +238,9 @@ def fold_equal_keys(rows: pl.DataFrame, key: tuple[str, ...]) -> pl.DataFrame:
     """
     if rows.height < 2:
         return rows
-    mixed = hash_of(rows, key[1:])  # the tenant alone tells no two rows apart
-    if np.unique(mixed).size == rows.height:
-        return rows
+    for names in (key[-1:], key[1:]):  # mostly an id tells every two rows apart; the tenant alone tells none
+        if np.unique(hash_of(rows, names)).size == rows.height:
+            return rows
     place = [*key, "pane"]
     is_double = rows.select(pl.struct(place).is_duplicated()).to_series()
     if not is_double.any():

@@ -20,6 +20,8 @@ HASHED = frozenset(
         "finish_reason", "approval", "error_type",
     }
 )  # fmt: skip
+SEED = 7  # of the hashes of texts
+HASH_OF_NULL = np.uint64(pl.Series([None], dtype=pl.String).hash(SEED)[0])
 
 
 class Rows:
@@ -54,18 +56,18 @@ class Rows:
 
     def take(self, places: Slots, names: Iterable[str]) -> pl.DataFrame:
         """These rows and columns."""
-        return self._held[list(names)][places if self._order is None else self._order[places]]
+        return self._held[list(names)][self._index(places)]
 
     def texts(self, name: str, places: Slots) -> list[Any]:
         """One column of these rows as a list."""
-        return self._held[name][places if self._order is None else self._order[places]].to_list()
+        return self._held[name][self._index(places)].to_list()
 
     def ints(self, name: str, missing: int = -1) -> Times:
         """An integer column; `missing` where it is null."""
         found = self._cache.get(name)
         if found is None:
             column = self._held[name]
-            found = self._in_order((column.fill_null(missing) if column.null_count() else column).to_numpy())
+            found = self._in_order(_filled_up(column, missing) if column.null_count() else column.to_numpy())
             self._cache[name] = found
         return found
 
@@ -84,12 +86,11 @@ class Rows:
         """Hash these columns in one query: one for each would cost more than the hashes of a small batch."""
         nulls = {name: self._held[name].null_count() for name in names}
         some = [name for name in names if nulls[name] < len(self)]
-        hashed = self._held.select(pl.col(some).hash(7))
-        missing = self._held.select(pl.col([name for name in some if nulls[name]]).is_null())
+        hashed = self._held.select(pl.col(some).hash(SEED))
         for name in names:
             found = hashed[name].to_numpy() if name in some else np.zeros(len(self), dtype=np.uint64)
-            if name in missing.columns:
-                found = np.where(missing[name].to_numpy(), np.uint64(0), found)
+            if name in some and nulls[name]:
+                found = np.where(found == HASH_OF_NULL, np.uint64(0), found)
             self._cache[f"hash {name}"] = self._in_order(found)
 
     def numbers_of(self, name: str, spans: SpanIds) -> Hashes:
@@ -99,9 +100,10 @@ class Rows:
     def filled(self, name: str) -> Slots:
         """Places where a column is not null."""
         column = self._held[name]
-        if column.null_count() == len(column):
-            return np.zeros(0, dtype=np.int64)
-        return np.flatnonzero(self._in_order(column.is_not_null().to_numpy()))
+        nulls = column.null_count()
+        if nulls in (0, len(column)):
+            return np.arange(len(column) - nulls)
+        return np.flatnonzero(self._in_order(_is_filled(column)))
 
     def equals(self, name: str, *values: str) -> "np.ndarray[Any, np.dtype[np.bool_]]":
         """Where a text column is one of these values; false where it is null."""
@@ -114,6 +116,10 @@ class Rows:
             self._cache[key] = found
         return self._cache[key]
 
+    def _index(self, places: Slots) -> pl.Series:
+        """Where these rows stand, in the type that polars takes as it is: another is looked through and made that."""
+        return pl.Series((places if self._order is None else self._order[places]).astype(np.uint32))
+
     def _in_order(self, column: "np.ndarray[Any, np.dtype[Any]]") -> "np.ndarray[Any, np.dtype[Any]]":
         return column if self._order is None else column[self._order]
 
@@ -121,7 +127,22 @@ class Rows:
 @cache
 def hash_of_text(value: str) -> np.uint64:
     """What `Rows.hashes` has for this text."""
-    return np.uint64(pl.Series([value]).hash(7)[0])
+    return np.uint64(pl.Series([value]).hash(SEED)[0])
+
+
+def _is_filled(column: pl.Series) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    """Where a column that has nulls has none: read from its Arrow buffer, for polars makes a query of it."""
+    array = column.to_arrow(compat_level=pl.CompatLevel.newest())  # as it is: text is not copied
+    end = array.offset + len(array)
+    bits = np.unpackbits(np.frombuffer(array.buffers()[0], np.uint8), count=end, bitorder="little")
+    return bits[array.offset :].view(np.bool_)
+
+
+def _filled_up(column: pl.Series, missing: int) -> Times:
+    """A column of Int64 that has nulls, with another number in their place. The same way."""
+    array = column.to_arrow()
+    values = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array)]
+    return np.where(_is_filled(column), values, missing)
 
 
 def with_sessions(rows: Rows, index: SessionIndex) -> Rows:

@@ -5,6 +5,7 @@ text is kept beside it for as long as a session remembers it: what is remembered
 to `kept_in`.
 """
 
+import binascii
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ import polars as pl
 Numbers = np.ndarray[Any, np.dtype[np.uint64]]
 
 MOST_TEXTS = 200_000  # texts before those that no session remembers are dropped
+DIGITS = 16  # of an id that is its own number
 LONGEST = 64  # characters that are kept of an id
 PLAIN = "^[0-9a-f]{16}$"
 
@@ -34,10 +36,11 @@ class SpanIds:
         """The numbers of these spans."""
         if not len(ids):
             return np.zeros(0, dtype=np.uint64)
+        plain = _as_digits(ids)
+        if plain is not None:
+            return plain
         is_plain = ids.str.contains(PLAIN)
         value = ids.str.to_integer(base=16, dtype=pl.UInt64, strict=False)
-        if is_plain.all():
-            return value.to_numpy()
         found: Numbers = pl.select(pl.when(is_plain).then(value).otherwise(ids.hash(11))).to_series().to_numpy()
         others = np.flatnonzero(~is_plain.to_numpy())
         if len(self._texts) > self._most:
@@ -72,3 +75,18 @@ class SpanIds:
         if self._texts:
             alive = {int(number) for column in self._columns for number in np.unique(column())}
             self._texts = {number: text for number, text in self._texts.items() if number in alive}
+
+
+def _as_digits(ids: pl.Series) -> Numbers | None:
+    """The numbers of ids that all have sixteen hex digits, from the run of bytes in which they stand; else None."""
+    array = ids.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, places, texts = array.buffers()
+    at = np.frombuffer(places, np.int64)[array.offset : array.offset + len(array) + 1]
+    if (np.diff(at) != DIGITS).any():
+        return None
+    text = texts.to_pybytes()[at[0] : at[-1]]
+    try:
+        found = binascii.unhexlify(text)
+    except binascii.Error:
+        return None
+    return None if text != text.lower() else np.frombuffer(found, ">u8").astype(np.uint64)

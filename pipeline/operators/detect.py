@@ -152,7 +152,7 @@ class DetectOperator:
         """Take one batch; hand out every row and marker of the panes it completes."""
         frame = decoded.frame
         if self.record == "agent_span":
-            frame = frame.drop(UNUSED)
+            frame = frame[[name for name in frame.columns if name not in UNUSED]]
             if frame["start_time"].null_count():
                 began = pl.col("event_time") - pl.col("duration_ms") * 1000
                 frame = frame.with_columns(start_time=pl.coalesce("start_time", began))

@@ -18,6 +18,17 @@ def test_ids_come_back_whatever_they_look_like() -> None:
     assert spans.numbers(pl.Series([], dtype=pl.String)).tolist() == []
 
 
+@pytest.mark.parametrize("other", ["00F067AA0BA902B7", "00f067aa0ba902bx", "00f067aa 0ba902b", "é" * 8, "x" * 17, "a"])
+def test_one_id_that_is_no_number_changes_nothing_for_its_neighbours(other: str) -> None:
+    spans = SpanIds()
+    ids = pl.Series([PLAIN, "f" * 16, other, "0" * 15 + "1"])
+    numbers = spans.numbers(ids)
+    assert [spans.text(int(number)) for number in numbers] == ids.to_list()
+    assert numbers[[0, 1, 3]].tolist() == spans.numbers(ids[[0, 1, 3]]).tolist() == [int(PLAIN, 16), 2**64 - 1, 1]
+    assert spans.numbers(ids[3:]).tolist() == [1]
+    assert spans.numbers(pl.concat([ids[:2], ids[3:]], rechunk=False)).tolist() == [int(PLAIN, 16), 2**64 - 1, 1]
+
+
 def test_zero_stands_for_no_span() -> None:
     assert SpanIds().text(0) is None
 
