@@ -20,16 +20,18 @@ from pipeline.core.evidence import action_reference, span_reference
 from pipeline.core.limits import Limits
 from pipeline.core.models import context_of
 from pipeline.core.rows import Rows, asked
-from pipeline.core.sessions import BySlot, SessionIndex
+from pipeline.core.sessions import BySlot, SessionIndex, Slots
 from schemas.resources import scope_of
 from schemas.signals import Action, Signal, compact_json, stable_hash
 
 WATCHED = 0.5
 LEVELS = (0.8, 0.95)
+CALLED = ("tenant", "agent_id", "agent_version", "model")  # as limits are asked for
 ROW = (
-    "tenant", "session_id", "root_session_id", "agent_id", "agent_version", "target", "context_tokens", "finish_reason",
-    "start_time", "event_time", "span_id", "partition", "offset", "pane",
+    "tenant", "session_id", "root_session_id", "agent_id", "agent_version", "target", "event_time", "span_id",
+    "partition", "offset", "pane",
 )  # fmt: skip
+Said = tuple[str, str, int, dict[str, Any]]  # last part of the type, what it shows, since when, details
 
 
 @dataclass(slots=True)
@@ -71,67 +73,92 @@ def _fills(rows: Rows, memory: Memory, limits: Limits) -> list[Signal]:
     places = np.flatnonzero(rows.equals("operation", "chat") & (tokens > 0) & rows.equals("status", "ok"))
     if not places.size:
         return []
-    own = rows.ints("context_limit")[places]
-    names = ("tenant", "agent_id", "agent_version", "model")
-    most = np.where(own > 0, own, asked(rows, places, names, lambda *call: _limit(limits, *call)))
+    most = _limits(rows, places, limits)
     share = tokens[places] / np.maximum(most, 1)
     # fuller than full: the limit is not this model's
     is_full = (most > 0) & (share >= WATCHED) & (share <= 1.02)
     slots = rows.slots[places]
     watched = np.concatenate([np.fromiter(memory.fills, np.int64, len(memory.fills)), slots[is_full]])
     chosen = np.flatnonzero(np.isin(slots, watched))
-    signals = []
-    found = rows.take(places[chosen], ROW).rows(named=True) if chosen.size else []
-    for at, row in zip(chosen.tolist(), found, strict=True):
-        slot, limit = int(slots[at]), int(most[at])
+    own = places[chosen]
+    calls = zip(
+        own.tolist(),
+        slots[chosen].tolist(),
+        rows.texts("agent_id", own),
+        tokens[own].tolist(),
+        rows.ints("start_time")[own].tolist(),
+        rows.equals("finish_reason", "length")[own].tolist(),
+        most[chosen].tolist(),
+        is_full[chosen].tolist(),
+        strict=True,
+    )
+    told: list[int] = []
+    said: list[Said] = []
+    for place, slot, agent, context, began, is_cut_off, limit, is_watched in calls:
         fills = memory.fills.setdefault(slot, {})
-        fill = fills.get(row["agent_id"])
-        if fill is not None and row["context_tokens"] * 2 < fill.context:
-            del fills[row["agent_id"]]
+        fill = fills.get(agent)
+        if fill is not None and context * 2 < fill.context:
+            del fills[agent]
             fill = None
-        if is_full[at]:
+        if is_watched:
             if fill is None:
-                fill = fills[row["agent_id"]] = Fill(row["context_tokens"], row["start_time"], 0, row["context_tokens"])
+                fill = fills[agent] = Fill(context, began, 0, context)
             else:
-                fill.calls, fill.context = fill.calls + 1, row["context_tokens"]
-            signals += _judge(row, fill, limit, rows.pane_size, limits)
+                fill.calls, fill.context = fill.calls + 1, context
+            judged = _judge(fill, limit, began, is_cut_off=is_cut_off)
+            said += judged
+            told += [place] * len(judged)
         if not fills:
             del memory.fills[slot]
-    return signals
+    content = rows.take(np.array(told), ROW).rows(named=True) if told else []
+    return [_signal(row, *words, rows.pane_size, limits) for row, words in zip(content, said, strict=True)]
 
 
-def _judge(row: dict[str, Any], fill: Fill, limit: int, pane_size: int, limits: Limits) -> list[Signal]:
-    tokens = row["context_tokens"]
+def _judge(fill: Fill, limit: int, began: int, *, is_cut_off: bool) -> list[Said]:
+    """What is to be said of a call that began then, after which the context is this full; mostly nothing."""
+    tokens = fill.context
     level = sum(tokens >= share * limit for share in LEVELS)
+    if level <= fill.said and not (is_cut_off and level):
+        return []
     growth = (tokens - fill.first) / fill.calls if fill.calls else 0.0
     full = f"the context holds {tokens:,} of {limit:,} tokens ({tokens / limit:.0%})"
     details = {"context_tokens": tokens, "context_limit": limit, "growth_per_call": round(growth)}
-    signals = []
+    said: list[Said] = []
     if level > fill.said:
         fill.said = level
         calls = max(0, round((limit - tokens) / growth)) if growth > 0 else None
         grows = f", grows by {growth:,.0f} a call and is full in about {calls}" if calls is not None else ""
-        signals.append(_signal(row, "near_limit", full + grows, fill.began, details, pane_size, limits))
-    if row["finish_reason"] == "length" and level:
-        shows = f"an answer was cut off: {full}"
-        signals.append(_signal(row, "cut_off", shows, row["start_time"], details, pane_size, limits))
-    return signals
+        said.append(("near_limit", full + grows, fill.began, details))
+    if is_cut_off and level:
+        said.append(("cut_off", f"an answer was cut off: {full}", began, details))
+    return said
 
 
-def _limit(limits: Limits, tenant: str, agent_id: str, agent_version: str | None, model: str | None) -> int:
-    stated = limits.value("context_limit", tenant, agent_id, agent_version=agent_version, model=model)
-    return stated or context_of(model) or 0
+def _limits(rows: Rows, calls: Slots, limits: Limits) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """The limit of each of these model calls; 0 where none is known."""
+    found = asked(rows, calls, ("model",), lambda model: context_of(model) or 0)
+    if limits.states("context_limit"):
+        stated = asked(rows, calls, CALLED, lambda *call: _stated(limits, *call))
+        found = np.where(stated > 0, stated, found)
+    own = rows.ints("context_limit")[calls]
+    return np.where(own > 0, own, found)
+
+
+def _stated(limits: Limits, tenant: str, agent_id: str, agent_version: str | None, model: str | None) -> int:
+    return limits.value("context_limit", tenant, agent_id, agent_version=agent_version, model=model) or 0
 
 
 def _acted(rows: Rows, memory: Memory, limits: Limits) -> list[Signal]:
     """Actions whose deciding model call is the one that was cut off."""
     cut = np.flatnonzero(rows.equals("operation", "chat") & rows.equals("finish_reason", "length"))
+    if not cut.size and not memory.cut:
+        return []
     spans = dict(zip(rows.texts("span_id", cut), rows.slots[cut].tolist(), strict=True))
     known = {*spans, *memory.cut.values()}
     signals = []
     for action in rows.actions:
         chat = action.last_chat_span_id
-        if chat is not None and action.status == "ok" and chat in known:
+        if chat in known and chat is not None and action.status == "ok":
             signals.append(_action_signal(action, chat, rows.pane_size, limits))
     for span, slot in spans.items():
         memory.cut[slot] = span
