@@ -115,6 +115,8 @@ def detect(rows: Rows, memory: Memory, limits: Limits) -> list[Signal]:
     is_tool = rows.equals("operation", *TOOL_OPERATIONS)
     is_counted = is_tool | rows.equals("operation", "chat")
     places = np.flatnonzero(is_below & (is_counted | rows.equals("operation", "invoke_agent")))
+    if not places.size:  # approvals and decisions only
+        return []
     keys = mix([rows.hashes("tenant")[places], roots[places], rows.hashes("agent_id")[places]])
     times = rows.ints("event_time")[places]
     slots = memory.index.slots(keys, times)

@@ -136,3 +136,12 @@ def test_where_the_panes_are_cut_into_batches_does_not_matter(every: int) -> Non
     whole = detect(spans)
     assert len(whole) > 5
     assert detect(spans, every) == whole
+
+
+@pytest.mark.parametrize("operation", ["approval", "decision"])
+def test_panes_with_nothing_but_approvals_or_decisions_below_a_root_are_quiet(operation: str) -> None:
+    own = {"session_id": "s0", "root_session_id": "root"}
+    between = span(20, span_id="between", operation=operation, tool_name=None, **own)
+    assert detect([between]) == []
+    said = [signal.summary for signal in detect([*runs(5), between], every=1)]
+    assert said == [signal.summary for signal in detect(runs(5), every=1)] != []
