@@ -16,6 +16,7 @@ memory  none: an action carries what its session had observed (pipeline/core/obs
 """
 
 import re
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -70,13 +71,16 @@ def _denied(action: Action) -> list[Breach]:
 
 
 def _permissions(action: Action, limits: Limits) -> list[Breach]:
-    is_about = kind_of(action.target) in PERMISSION_KINDS or not PERMISSION_WORDS.isdisjoint(
-        WORDS.findall((action.tool_name or "").lower())
-    )
+    is_about = _is_about_permissions(action.tool_name, action.target)
     if not is_about or action.approval == "granted" or _limit(limits, "may_change_permissions", action):
         return []
     gap = "permissions: changed by an agent, no approval granted"
     return [("permission_change", f"{_what(action)} changes who may do what, and nobody approved it", gap)]
+
+
+@lru_cache(10_000)
+def _is_about_permissions(tool: str | None, target: str | None) -> bool:
+    return kind_of(target) in PERMISSION_KINDS or not PERMISSION_WORDS.isdisjoint(WORDS.findall((tool or "").lower()))
 
 
 def _asked(action: Action, limits: Limits) -> list[Breach]:
