@@ -214,12 +214,17 @@ def from_columns(kind: type[Made], columns: Mapping[str, Iterable[Any]], number:
     return made
 
 
+# made once: to make one takes longer than most of what is written with it
+AS_GIVEN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
+IN_ORDER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str, sort_keys=True)
+
+
 def stable_hash(*parts: object) -> str:
     """Sixteen hex digits that depend on the parts alone: the same in every process, run and version of Python."""
-    text = json.dumps(parts, ensure_ascii=False, separators=(",", ":"), default=str)
+    text = AS_GIVEN.encode(parts)
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def compact_json(value: object) -> str:
     """JSON that is the same bytes for the same value: keys sorted, no spaces."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    return IN_ORDER.encode(value)
