@@ -21,7 +21,6 @@ HASHED = frozenset(
     }
 )  # fmt: skip
 SEED = 7  # of the hashes of texts
-HASH_OF_NULL = np.uint64(pl.Series([None], dtype=pl.String).hash(SEED)[0])
 
 
 class Rows:
@@ -90,7 +89,7 @@ class Rows:
         for name in names:
             found = hashed[name].to_numpy() if name in some else np.zeros(len(self), dtype=np.uint64)
             if name in some and nulls[name]:
-                found = np.where(found == HASH_OF_NULL, np.uint64(0), found)
+                found = np.where(found == hash_of_text(None), np.uint64(0), found)
             self._cache[f"hash {name}"] = self._in_order(found)
 
     def numbers_of(self, name: str, spans: SpanIds) -> Hashes:
@@ -125,9 +124,13 @@ class Rows:
 
 
 @cache
-def hash_of_text(value: str) -> np.uint64:
-    """What `Rows.hashes` has for this text."""
-    return np.uint64(pl.Series([value]).hash(SEED)[0])
+def hash_of_text(value: str | None) -> np.uint64:
+    """What polars makes of this text, which is what `Rows.hashes` has for it, or of none.
+
+    Asked late: a query while this file is imported starts the threads of polars, and a process forked after that, as
+    workers are in tests, waits for threads that it does not have.
+    """
+    return np.uint64(pl.Series([value], dtype=pl.String).hash(SEED)[0])
 
 
 def _is_filled(column: pl.Series) -> "np.ndarray[Any, np.dtype[np.bool_]]":
