@@ -48,6 +48,10 @@ class TimeRules:
         """Start of the pane that holds this moment."""
         return moment // self.pane * self.pane
 
+    def since_end(self, now: int) -> int:
+        """How long ago the newest pane that is complete by now became so, where append times are as the clock is."""
+        return (now - self.lateness) % self.pane
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:

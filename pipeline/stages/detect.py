@@ -90,8 +90,7 @@ class Detect(SavingStage[Partition]):
     def fetch_gap_seconds(self) -> float:
         """Rows wait for the end of their pane, and an element costs as much as 600 events before its first, of each
         partition: so few fetches do, but when panes end. Then they are wanted soon, from every partition."""
-        pane = self.settings.pane
-        since = (self._now() - self._rules.lateness) % pane
+        pane, since = self._rules.pane, self._rules.since_end(self._now())
         if self.settings.recorded or since < pane * ENDING:
             return pane * GAP_AT_END / MICROS
         return min(pane * GAP, pane - since + pane * GAP_AT_END / 4) / MICROS

@@ -41,7 +41,7 @@ Memory = TypeVar("Memory")
 TIMES_ITS_COST = 20  # a snapshot that took a second is not made more often than every 20 s
 LOOK_SECONDS = 0.01
 IDLE_LOOK_SECONDS = 0.1
-CALM, CALM_ENDS = 0.5, 0.9  # in panes, since the one before could be closed: when snapshots are made
+CALM, CALM_ENDS = 0.5, 0.9  # in panes, since the one before became complete: when snapshots are made
 
 
 @dataclass(slots=True)
@@ -185,11 +185,9 @@ class SavingStage(Stage[Memory]):
         """Seconds until panes are closed and no other ends soon; 0 where snapshots are wanted more often than that."""
         if self.settings.recorded or self.settings.snapshot_seconds <= self.settings.pane_seconds:
             return 0.0
-        pane = self._rules.pane
-        since = (self._now() - self._rules.lateness) % pane
-        if since < pane * CALM_ENDS:
-            return max(0.0, pane * CALM - since) / MICROS
-        return (pane + pane * CALM - since) / MICROS
+        pane, since = self._rules.pane, self._rules.since_end(self._now())
+        begins = pane * CALM if since < pane * CALM_ENDS else pane * (1 + CALM)
+        return max(0.0, begins - since) / MICROS
 
     async def _save_when_idle(self) -> None:
         """What was read last is saved too when nothing more comes."""
